@@ -10,6 +10,7 @@ What a call depends on
     places, guards, guard_list, digests,        where a value was read, and the condition that it is as it was
     holders
     modules, by_name, identities, named         attributes of modules; comparisons with ``is``
+    standard_objects                            objects of Python's and NumPy's own classes
     backward_reads, kept_in_c, origins          what user-defined backward functions read; C state; library code
     aliasing, gradients                         which arguments are views or share memory; gradients that were read
 What changes from call to call, and becomes an input

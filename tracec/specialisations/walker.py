@@ -6,27 +6,16 @@ An over-approximation by names: of an object those attributes are read that any 
 from __future__ import annotations
 
 import abc
-import array
-import contextvars
 import functools
-import gc
-import inspect
-import io
-import logging
-import operator
-import random
 import sys
-import threading
 import types
 import weakref
 from collections import deque
-from collections.abc import Callable, Hashable, Mapping, Set
+from collections.abc import Hashable, Mapping, Set
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
-from tracec.ir.classes import is_heap_type, is_iterator, is_one_of, is_singular
+from tracec.ir.classes import is_heap_type, is_one_of
 from tracec.ir.dtype import DType
 from tracec.record.cell import Storage
 from tracec.record.recording import hooks_of
@@ -36,27 +25,22 @@ from tracec.record.tensor import Tensor, own_attributes
 from tracec.specialisations.append_only import can_grow
 from tracec.specialisations.digests import (
     NO_NAMES,
-    Books,
     Names,
     context,
-    elements,
-    is_memory,
     names_of,
     registered,
     size,
 )
-from tracec.specialisations.draws import NUMPY, PYTHON
-from tracec.specialisations.guards import Contents, Guard, digest_guard, places_of
-from tracec.specialisations.holders import AttributesOf, BasesOf, ClassOf, CodeOf, Current, Local
+from tracec.specialisations.guards import Contents, Guard, places_of
+from tracec.specialisations.holders import AttributesOf, BasesOf, ClassOf, CodeOf
 from tracec.specialisations.impure import reads
-from tracec.specialisations.kept_in_c import keeps_in_c
 from tracec.specialisations.keys import PLAIN
-from tracec.specialisations.modules import Modules
-from tracec.specialisations.origins import is_of_library, of_library, referred, tell_of
+from tracec.specialisations.origins import is_of_library, of_library
 from tracec.specialisations.places import MISSING, Kind, Place
+from tracec.specialisations.standard_objects import StandardObjects
 
 
-class Walker(Modules):
+class Walker(StandardObjects):
     """Finds what a function can read, and notes what there is to guard.
 
     Args:
@@ -72,29 +56,16 @@ class Walker(Modules):
         self.named: list[Place] = []
         self._watched = watched
         self.captured: set[Storage] = set()
-        self.generators: list[Any] = [PYTHON, NUMPY]
-        self.iterators: list[str] = []
         self.functions: list[types.FunctionType] = []
         #: What no program changes: globals that are not there, builtins mostly, and the classes of objects.
         self.besides: list[Guard] = []
-        #: Whether there are functions that keep their results, and such that keep one for each of what they are given.
-        self.keeps = self.keeps_each = False
         self.growing: dict[int, tuple[str, Any]] = {}
-        #: Identities of what is held where nothing can stand in for it.
-        self.stuck: set[int] = set()
         #: Identities of keys of dictionaries, and of what is in sets.
         self.keys: set[int] = set()
-        #: Arrays of more bytes than are looked at in each call.
-        self.large: list[str] = []
-        #: Weak references in what the user's functions reach.
-        self.weak: list[tuple[str, Callable[[], Any]]] = []
-        #: Files that can be written and not read, and what tells where one is.
-        self.files: list[tuple[str, Callable[[], int]]] = []
         #: Identity of a tensor → its name, the tensor, and what a program has set on it.
         self.with_attributes: dict[int, tuple[str, Tensor, dict[str, Any]]] = {}
         #: Functions, or the code of those in Python, that read what no guard tells of, and what they read.
         self.reading: dict[Any, str] = {}
-        self._inside = 0
 
     def function(self, fn: types.FunctionType) -> None:
         """The cells, defaults and named globals of a function, and of functions nested in it."""
@@ -186,26 +157,18 @@ class Walker(Modules):
         self.alive.append(value)
         if can_grow(value) and id(value) in self._watched:
             self.growing[id(value)] = name, value
-        elif isinstance(value, (operator.attrgetter, operator.methodcaller)):
-            named = value.__reduce__()[1]
-            self._named.names |= {part for one in named if isinstance(one, str) for part in one.split(".")}
         elif self._callable(name, value):
             pass
         elif isinstance(value, (dict, list, tuple, set, frozenset, deque)):
             self._container(name, "[{}]", value)
             if is_heap_type(type(value)):
                 self._object(name, value)
-        elif (
-            self._leads_on(name, value)
-            or self._source(name, value)
-            or self._with_books(name, value)
-            or self._outside(name, value)
-        ):
+        elif self.standard(name, value):
             pass
         elif isinstance(value, type):
             self._class(name, value)
         else:
-            self._hidden(name, value)
+            self.hidden(name, value)
             self._object(name, value)
 
     def _tensor(self, name: str, value: Tensor) -> None:
@@ -244,86 +207,6 @@ class Walker(Modules):
         else:
             return False
         return True
-
-    def _leads_on(self, name: str, value: Any) -> bool:
-        """Visit what a view, a reference or a variable of a context or thread leads to; tells whether it is one."""
-        if isinstance(value, types.MappingProxyType):
-            for of in gc.get_referents(value):
-                self.visit(name, of)
-        elif isinstance(value, _VIEWS):
-            self.visit(name, gc.get_referents(value.mapping)[0])
-        elif is_one_of(type(value), weakref.ProxyTypes):
-            self.weak += [] if self._inside else [(name, referred(value))]
-        elif isinstance(value, weakref.ref):
-            self.weak += [] if self._inside else [(name, value)]
-        elif isinstance(value, contextvars.ContextVar):
-            now = Place(Current(value), "").now()
-            self.read(f"{name}.get()", Current(value), "", now)
-        elif isinstance(value, threading.local):
-            self._local(name, value)
-        else:
-            return False
-        return True
-
-    def _source(self, name: str, value: Any) -> bool:
-        """Guard the bytes of an array, or note a generator of random numbers; tells whether it is one."""
-        if isinstance(value, (np.ndarray, bytearray, array.array, memoryview)):
-            if (len(value) if isinstance(value, (bytearray, array.array)) else value.nbytes) > MOST:
-                self.large.append(name)
-            else:
-                self._digest(name, value, elements)
-        elif isinstance(value, random.SystemRandom):
-            self.unseen.append(f"random bytes of the system, {name}")
-        elif isinstance(value, (np.random.Generator, np.random.RandomState, random.Random)):
-            self.generators.append(value)
-        else:
-            return False
-        return True
-
-    def _with_books(self, name: str, value: Any) -> bool:
-        """Visit the function of one that keeps its results, or is compiled; tells whether it is one."""
-        if isinstance(value, functools._lru_cache_wrapper):
-            self.keeps, self.keeps_each = True, self.keeps_each or _takes_something(value.__wrapped__)
-            self._digest(f"results kept by {name}", value, Books())
-            self._named.cached.append((name, value))
-            self.visit(name, value.__wrapped__)
-        elif type(value).__module__ == "tracec.compiled":  # its own books change with every call
-            self.visit(name, value.fn)
-        else:
-            return False
-        return True
-
-    def _outside(self, name: str, value: Any) -> bool:
-        """Note what changes as it is used: loggers, files, iterators and queues; tells whether it is one."""
-        if isinstance(value, logging.Logger):  # its handlers change as they work
-            for key in ("level", "disabled", "parent"):
-                self.read(f"{name}.{key}", value.__dict__, key, value.__dict__[key])
-            self.read("logging.disable", vars(value.manager), "_disable", vars(value.manager)["_disable"])
-        elif is_iterator(value):
-            if (
-                where := tell_of(value) if is_singular(type(value)) and isinstance(value, io.IOBase) else None
-            ) is not None:
-                self.files.append((name, where))
-            elif all(value is not s for s in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)):
-                self.iterators.append(name)
-        elif type(value).__module__ == "_queue":  # nothing tells what is in it
-            self.unseen.append(f"a queue, {name}")
-        else:
-            return False
-        return True
-
-    def _hidden(self, name: str, value: Any) -> None:
-        """Guard what an object keeps besides its attributes."""
-        if is_memory(value):
-            self._digest(name, value, elements)
-        elif keeps_in_c(value):
-            self._named.in_c.append((name, value))
-        elif isinstance(value, BaseException):
-            self.read(f"{name}.args", Slots(value), "args", value.args)
-
-    def lost(self) -> list[str]:
-        """Names of weak references to what no place that is guarded keeps; asked when all was walked."""
-        return [name for name, ref in self.weak if (value := ref()) is not None and id(value) not in self.seen]
 
     def settle_named(self) -> None:
         """Guard what the user's functions name; asked when all was walked."""
@@ -371,9 +254,6 @@ class Walker(Modules):
             if k not in contents.kinds:
                 self.visit(contents.item(k), item)
 
-    def _digest(self, name: str, value: Any, tell: Callable[[Any], str | bytes]) -> None:
-        self.guards.append(digest_guard(name, value, tell))
-
     def _object(self, name: str, value: Any) -> None:
         if is_heap_type(type(value)):
             self.besides.append(Guard(f"{name}.__class__", ClassOf(value), "__class__", type(value)))
@@ -393,15 +273,6 @@ class Walker(Modules):
             self.read(f"{name}.{slot}", slots, slot, Place(slots, slot).now())
         self.visit(type(value).__name__, type(value))
 
-    def _local(self, name: str, value: threading.local) -> None:
-        """Guard the attributes that an object has in the present thread."""
-        holder = Local(value)
-        self.guards.append(Contents(name, ".{}", holder, tuple(holder), tuple(holder.values())))
-        self.stuck.update(map(id, holder.values()))
-        for key, item in holder.items():
-            self.visit(f"{name}.{key}", item)
-        self.visit(type(value).__name__, type(value))
-
     def _class(self, name: str, cls: type) -> None:
         """Guard the attributes of a class and the bases of it that the user has written, and what its methods read."""
         for base in cls.__mro__:
@@ -410,15 +281,15 @@ class Walker(Modules):
         if type(cls) is not type:
             self.visit(type(cls).__name__, type(cls))
         if cls.__module__ == "decimal":
-            self._digest("decimal.getcontext()", sys.modules["decimal"], context)
+            self.digest("decimal.getcontext()", sys.modules["decimal"], context)
         if (of_library(cls.__module__) and cls.__module__ != "builtins") or not is_heap_type(cls):
             self._named.of_library += [cls] if str(cls.__module__).startswith("tracec.") else []
             return
         self._named.written.append((name, cls))
         self.besides.append(Guard(f"{name}.__mro__", BasesOf(cls), "__mro__", cls.__mro__))
         if isinstance(cls, abc.ABCMeta):
-            self._digest(f"classes registered with {name}", cls, registered)
-        self._digest(name, cls.__dict__, size)
+            self.digest(f"classes registered with {name}", cls, registered)
+        self.digest(name, cls.__dict__, size)
         items = {
             k: v for k, v in cls.__dict__.items() if k[:2] != "__" or k == "__match_args__" or isinstance(v, _METHODS)
         }
@@ -435,18 +306,8 @@ def _is_own(fn: types.FunctionType) -> bool:
     return not of_library(fn.__globals__.get("__name__"))
 
 
-def _takes_something(fn: Any) -> bool:
-    """Whether a function takes arguments, as far as is known."""
-    code = getattr(fn, "__code__", None)
-    return code is None or bool(code.co_argcount or code.co_kwonlyargcount or code.co_flags & _TAKES_MORE)
-
-
-_TAKES_MORE = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
 #: Builtins in whose place are others while a function is recorded.
 _REPLACED = ("print", "input")
 #: What of a class's attributes that Python gives a meaning to is looked into.
 _METHODS = (types.FunctionType, property, classmethod, staticmethod)
-_VIEWS: Any = (type({}.keys()), type({}.values()), type({}.items()))
 _WEAK = (weakref.WeakValueDictionary, weakref.WeakKeyDictionary, weakref.WeakSet)
-#: Bytes of an array that are looked at in each call.
-MOST = 1 << 26
