@@ -24,6 +24,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--engines", help="all engines of the run, instead of tracec and the peers")
     parser.add_argument("--workloads", help="names, separated by commas (default: all)")
+    parser.add_argument("--models", action="store_true", help="train steps of well-known models instead")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument(
         "--threads", type=int, help="cores for the run and threads for each engine (default: 2; all on cuda)"
@@ -57,10 +58,12 @@ def main() -> int:
             return 0
         from benchmarks import report
         from benchmarks.measurement import Measurement
+        from benchmarks.models import MODELS
 
         run = Measurement(names, args.device, threads, args.rounds, startup=not args.no_startup)
         run.budget, run.keep = args.budget, lambda result: write(args.json, result)
-        result = run.measure(args.workloads.split(",") if args.workloads else None)
+        every = [model.name for model in MODELS] if args.models else None
+        result = run.measure(args.workloads.split(",") if args.workloads else every)
     print(report.markdown(result))
     print(report.summary(result), flush=True)
     return 1 if report.wrong(result) else 0

@@ -11,6 +11,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from benchmarks.models import MODELS
 from benchmarks.timing import ratio
 
 README = Path(__file__).parent / "README.md"
@@ -18,10 +19,13 @@ README = Path(__file__).parent / "README.md"
 MARKS = {
     "cpu": ("<!-- tables: begin -->", "<!-- tables: end -->"),
     "cuda": ("<!-- gpu tables: begin -->", "<!-- gpu tables: end -->"),
+    "models": ("<!-- model tables: begin -->", "<!-- model tables: end -->"),
 }
 SUBJECT = "tracec"
 # What the last column and the geometric mean compare with: the better of these, workload by workload.
 RIVALS = ("torch.compile", "jax")
+# For models: where their time goes to products, torch is often as fast as what it compiles.
+RIVALS_OF_MODELS = ("torch", "torch.compile")
 
 Result = dict[str, Any]
 
@@ -56,10 +60,15 @@ def cell(row: Result, engine: str) -> str:
     return text if found.get("correct", True) else f"{text} (wrong)"
 
 
-def advantage(row: Result) -> float | None:
+def rivals_of(result: Result) -> tuple[str, ...]:
+    """Return what a run's last column compares with."""
+    return RIVALS_OF_MODELS if of_models(result) else RIVALS
+
+
+def advantage(row: Result, names: tuple[str, ...] = RIVALS) -> float | None:
     """Return how many times faster tracec is than the best rival, or None if either is missing."""
     engines = row["engines"]
-    rivals = [engines[name] for name in RIVALS if "median_ms" in engines.get(name, {})]
+    rivals = [engines[name] for name in names if "median_ms" in engines.get(name, {})]
     subject = engines.get(SUBJECT, {})
     if not rivals or "median_ms" not in subject:
         return None
@@ -73,7 +82,7 @@ def time_table(result: Result) -> str:
     header = ["workload", *(f"{name} ms" for name in engines), "floor ms", f"{SUBJECT} against the better rival"]
     rows = []
     for row in result["workloads"].values():
-        times = advantage(row)
+        times = advantage(row, rivals_of(result))
         last = "–" if times is None else f"{times:.2f}x"
         rows.append([row["title"], *(cell(row, name) for name in engines), number(row.get("floor_ms")), last])
     return table(header, rows)
@@ -143,7 +152,7 @@ def markdown(result: Result) -> str:
     ]
     if result["set_up"]:
         parts += ["Seconds of the first call in a fresh process, cache empty / filled.", start_table(result)]
-    elif about.get("device") == "cuda":
+    elif about.get("device") == "cuda" or of_models(result):
         parts += ["Seconds of the first call, in the process of the measurement.", here_table(result)]
     if result.get("left_out"):
         parts.append(f"Not measured, for want of time: {', '.join(result['left_out'])}.")
@@ -151,16 +160,18 @@ def markdown(result: Result) -> str:
 
 
 def summary(result: Result) -> str:
-    """Return the line that closes a run: the geometric mean over the forward workloads."""
+    """Return the line that closes a run: the geometric mean over the forward workloads, or over the models."""
     rows = result["workloads"].values()
-    ratios = [times for row in rows if row["kind"] == "forward" and (times := advantage(row))]
+    kind, told = ("train", "models") if of_models(result) else ("forward", "forward workloads")
+    rivals = rivals_of(result)
+    ratios = [times for row in rows if row["kind"] == kind and (times := advantage(row, rivals))]
     if not ratios:
-        return "geometric mean: nothing to compare (it needs tracec and one of torch.compile, jax)"
+        return f"geometric mean: nothing to compare (it needs tracec and one of {', '.join(rivals)})"
     mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
     least = min(ratios)
     return (
-        f"geometric mean over {len(ratios)} forward workloads: tracec is {mean:.2f}x as fast as the better of "
-        f"{' and '.join(RIVALS)} (least {least:.2f}x)"
+        f"geometric mean over {len(ratios)} {told}: tracec is {mean:.2f}x as fast as the better of "
+        f"{' and '.join(rivals)} (least {least:.2f}x)"
     )
 
 
@@ -200,6 +211,18 @@ def joined(results: list[Result]) -> list[Result]:
     return found
 
 
+def of_models(result: Result) -> bool:
+    """Say whether a run is one of well-known models."""
+    return "workloads" in result and not {w.name for w in MODELS}.isdisjoint(result["workloads"])
+
+
+def marks_of(result: Result) -> str:
+    """Return where the README has the tables of a run."""
+    if of_models(result):
+        return "models"
+    return str(result["machine"]["device"]) if "machine" in result else "cuda"
+
+
 def wrong(result: Result) -> list[str]:
     """Return the workloads on which tracec failed or left the tolerance."""
     found = {name: row["engines"].get(SUBJECT, {"correct": True}) for name, row in result["workloads"].items()}
@@ -217,7 +240,7 @@ def main() -> None:
     text = whole(result) if len(results) == 1 else "\n\n".join(map(whole, joined(results)))
     print(text)
     if args.update:
-        begin, end = MARKS[result["machine"]["device"] if "machine" in result else "cuda"]
+        begin, end = MARKS[marks_of(result)]
         before, rest = README.read_text().split(begin)
         README.write_text(f"{before}{begin}\n\n{text}\n\n{end}{rest.split(end)[1]}")
 

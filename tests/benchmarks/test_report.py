@@ -48,6 +48,17 @@ def test_summary_is_the_geometric_mean_over_forward_workloads(result):
     )
 
 
+def test_models_are_compared_with_torch_too(result):
+    row = {"tracec": engine(1, 1, 1), "torch": engine(2, 2, 2), "torch.compile": engine(3, 3, 3, here_s=30.0)}
+    models = result | {"set_up": {}, "workloads": {"unet": {"title": "a U-Net", "kind": "train", "engines": row}}}
+    assert report.summary(models) == (
+        "geometric mean over 1 models: tracec is 2.00x as fast as the better of torch and torch.compile (least 2.00x)"
+    )
+    assert "| a U-Net | 1.00 | 2.00 | 3.00 | – | 2.00x |" in report.markdown(models)
+    assert "| a U-Net | – | – | 30.0 |" in report.markdown(models)
+    assert (report.marks_of(models), report.of_models(result)) == ("models", False)
+
+
 def test_summary_without_tracec_says_what_is_missing(result):
     for row in result["workloads"].values():
         del row["engines"]["tracec"]
