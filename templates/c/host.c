@@ -18,7 +18,7 @@ extern object *PyObject_GetItem(object *mapping, object *key);
 extern object *PyObject_CallNoArgs(object *);
 extern long PyObject_Size(object *container);
 extern object *PyCell_Get(object *cell);
-extern void PyErr_Clear(void);
+extern void PyErr_Clear(void), PyErr_SetString(object *type, const char *text);
 extern void Py_IncRef(object *), Py_DecRef(object *);
 extern char *PyBytes_AsString(object *bytes);
 extern long PyBytes_Size(object *bytes);
@@ -39,10 +39,23 @@ enum { SIDE_BY_SIDE = 1 };  // among the flags: row by row, without gaps
 // What every call needs to know; set once. array_offset is where an array object keeps its data pointer, and the
 // caller has checked it.
 static const void *routines, *array_type;
+static object *out_of_memory;
 static long array_offset;
 
-void tracec_set(const void *lib, const void *type, long offset) {
-  routines = lib, array_type = type, array_offset = offset;
+void tracec_set(const void *lib, const void *type, long offset, object *error) {
+  routines = lib, array_type = type, array_offset = offset, out_of_memory = error;
+}
+
+// Whether the call that this thread is in found no memory for something; asking forgets it.
+static _Thread_local int failed;
+
+void tracec_no_memory(void) { failed = 1; }
+
+int tracec_failed(void) {
+  int found = failed;
+  failed = 0;
+  if (found) PyErr_SetString(out_of_memory, "there is no memory for what a compiled program keeps while it runs");
+  return found;
 }
 
 static const struct array *array_of(object *item) {
@@ -60,10 +73,11 @@ static int pointers(object *items, item_of *item, long n, int flags, void **to) 
   return 1;
 }
 
-static void run(entry *run, void *const *io, char *arena) {
+static int run(entry *run, void *const *io, char *arena) {
   void *state = PyEval_SaveThread();
   run(io, arena, routines);
   PyEval_RestoreThread(state);
+  return !tracec_failed();
 }
 
 // Of (entry, inputs, outputs, arena): runs the entry. False, with nothing done, if something is no plain array.
@@ -72,8 +86,7 @@ static object *call(object *self, object *const *arguments, long count) {
   void *io[n + m + 1];
   if (!pointers(arguments[1], PyList_GetItem, n, 0, io) || !pointers(arguments[2], PyList_GetItem, m, 0, io + n))
     return PyBool_FromLong(0);
-  run((entry *)PyLong_AsVoidPtr(arguments[0]), io, PyLong_AsVoidPtr(arguments[3]));
-  return PyBool_FromLong(1);
+  return run((entry *)PyLong_AsVoidPtr(arguments[0]), io, PyLong_AsVoidPtr(arguments[3])) ? PyBool_FromLong(1) : 0;
 }
 
 // Of inputs, and an arena where it is needed: runs the entry of (entry, what makes each output, tables, for each output
@@ -97,8 +110,10 @@ static object *outputs(object *self, object *const *arguments, long count) {
     Py_DecRef(made);
     return PyList_New(0);
   }
-  run((entry *)PyLong_AsVoidPtr(PyTuple_GetItem(self, 0)), io, count > 1 ? PyLong_AsVoidPtr(arguments[1]) : 0);
-  return made;
+  if (run((entry *)PyLong_AsVoidPtr(PyTuple_GetItem(self, 0)), io, count > 1 ? PyLong_AsVoidPtr(arguments[1]) : 0))
+    return made;
+  Py_DecRef(made);
+  return 0;
 }
 
 // How something is looked at: the keys and values of a dictionary, or its keys alone, the items of a list, how many

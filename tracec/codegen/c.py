@@ -10,7 +10,7 @@ each step has one.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterable, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from tracec.codegen import c_between, c_fused, c_library, c_structured
@@ -95,6 +95,8 @@ class Entry:
         blas: Whether they call BLAS.
         tables: Where the tables of numbers that vary are among its pointers; empty where there are none.
         numbers: Those of their numbers that it names.
+        asks: Whether what it calls asks for memory.
+        defines: Whether it has the definition of what tells that there was none.
     """
 
     name: str
@@ -102,6 +104,8 @@ class Entry:
     blas: bool
     tables: tuple[int, ...]
     numbers: tuple[Name, ...]
+    asks: bool
+    defines: bool
 
 
 def render(plan: Plan, apart: bool = False) -> CProgram:
@@ -140,22 +144,39 @@ def _rendered(plan: Plan, table: Table, apart: bool) -> CProgram:
     kernels += loops_of_contractions(kernels)
     varies = bool(table.sizes or table.reals)
     with_tables = {f.name for f in kernels if f.head.has_tables} | (set(functions.bodies) if varies else set())
-    bodies = [_body(name, steps, with_tables).source for name, steps in functions.bodies.items()]
+    asking = _asking(kernels, functions.bodies)
+    bodies = [_body(name, steps, with_tables, asking).source for name, steps in functions.bodies.items()]
     first = len(plan.inputs) + len(plan.outputs)
     tables = (first, first + 1) if varies else ()
-    text = "\n".join([*bodies, *(_entry(name, steps, with_tables, tables) for name, steps in entries.items())])
+    written = [
+        _entry(name, steps, with_tables, tables, asking, defines=n == 0 and bool(asking))
+        for n, (name, steps) in enumerate(entries.items())
+    ]
+    text = "\n".join([*bodies, *written])
     units = _units(kernels, text) if entries else ()
     return CProgram(units, tuple(parts), _for_readers(kernels), tuple(table.sizes), tuple(table.reals))
 
 
-def _body(name: str, statements: Iterable[Statement], with_tables: Set[str]) -> Function:
+def _asking(functions: Iterable[Function], bodies: Mapping[str, Sequence[Statement]]) -> frozenset[str]:
+    """The functions that ask for memory, and the bodies that call them; a body stands behind those that it calls."""
+    found = {f.name for f in functions if f.asks}
+    for name, statements in bodies.items():
+        if any(not found.isdisjoint(s.callees) for s in statements):
+            found.add(name)
+    return frozenset(found)
+
+
+def _body(name: str, statements: Iterable[Statement], with_tables: Set[str], asking: Set[str]) -> Function:
     """The function of a loop's or branch's body, which is called as entries are."""
-    steps = [s.written(with_tables) for s in statements]
+    steps = [s.written(with_tables, asking, "return") for s in statements]
     head = Head(name, _PARAMETERS, has_tables=name in with_tables, numbers=names_in("\n".join(steps)))
     return Function(head, "".join(f"  {s}\n" for s in steps))
 
 
-def _entry(name: str, statements: Sequence[Statement], with_tables: Set[str], tables: tuple[int, ...]) -> str:
+def _entry(
+    name: str, statements: Sequence[Statement], with_tables: Set[str], tables: tuple[int, ...], asking: Set[str], *,
+    defines: bool,
+) -> str:  # fmt: skip
     """An entry.
 
     Args:
@@ -163,9 +184,13 @@ def _entry(name: str, statements: Sequence[Statement], with_tables: Set[str], ta
         statements: What it does.
         with_tables: Functions that are given the tables of numbers that vary.
         tables: Where these are among its pointers; empty where there are none.
+        asking: Functions that ask for memory.
+        defines: Whether it has the definition of what tells that there was none.
     """
-    steps = [s.written(with_tables) for s in statements]
-    entry = Entry(name, tuple(steps), any(s.blas for s in statements), tables, names_in("\n".join(steps)))
+    steps = [s.written(with_tables, asking, "goto out") for s in statements]
+    asks = any(not asking.isdisjoint(s.callees) for s in statements)
+    blas = any(s.blas for s in statements)
+    entry = Entry(name, tuple(steps), blas, tables, names_in("\n".join(steps)), asks, defines)
     return render_template("c/entry.j2", e=entry)
 
 

@@ -275,7 +275,7 @@ def render(plan: Plan, one: Between, name: str, *, restrict: bool) -> Function:
         pitches=(first["lda"], first["ldb"], second["ldb"]),
         turned=(int(first["trans_b"]), int(second["trans_b"])),
     )  # fmt: skip
-    return Function(head, around=Around("c/between_call.j2", strips, (piece,)), calls=(strips.loops,))
+    return Function(head, around=Around("c/between_call.j2", strips, (piece,)), calls=(strips.loops,), asks=True)
 
 
 def call(plan: Plan, one: Between, name: str) -> Statement:

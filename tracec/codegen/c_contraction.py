@@ -195,7 +195,7 @@ def render_contraction(kernel: Kernel, *, restrict: bool) -> Function | None:
     product, about = planned
     pieces = tuple(_piece(kernel, product, part, restrict) for part in about)
     head = Head(kernel.name, parameters(kernel, restrict=restrict), comments(kernel))
-    return Function(head, around=Around("c/contraction.j2", product, pieces), calls=(product.loops,))
+    return Function(head, around=Around("c/contraction.j2", product, pieces), calls=(product.loops,), asks=True)
 
 
 def loops_of_contractions(functions: Iterable[Function]) -> list[Function]:

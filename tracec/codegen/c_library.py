@@ -230,7 +230,8 @@ def _ranked(x: TensorType, axis: int, descending: bool, start: int, count: int) 
         plain(outer * inner) > 1 and plain(outer * n * inner) >= 1 << 13,
     )  # fmt: skip
     head = Head(name, (Parameter(f"const {TYPES[dtype]} *", "x"), Parameter("long *", "y")))
-    return Function(head, render_template("c/ranked.j2", s=view), before=render_template("c/ranked_parts.j2", s=view))
+    before = render_template("c/ranked_parts.j2", s=view)
+    return Function(head, render_template("c/ranked.j2", s=view), before=before, asks=True)
 
 
 def _digest(*parts: Any) -> str:

@@ -104,6 +104,7 @@ class Function:
         before: Definitions that are for it alone.
         calls: Other such functions that it calls.
         within: Whether functions call it, and not the entry.
+        asks: Whether it, or what it calls, asks for memory: there may be none, and `short_of_memory` is set.
     """
 
     head: Head
@@ -112,6 +113,7 @@ class Function:
     before: str = ""
     calls: tuple[str, ...] = ()
     within: bool = False
+    asks: bool = False
 
     @property
     def name(self) -> str:
@@ -150,15 +152,18 @@ class Statement:
     callees: tuple[str, ...]
     blas: bool = False
 
-    def written(self, with_tables: Set[str]) -> str:
+    def written(self, with_tables: Set[str], asking: Set[str], leave: str) -> str:
         """The statement.
 
         Args:
             with_tables: Functions that are given the tables of numbers that vary.
+            asking: Functions that ask for memory.
+            leave: The way out where there was none: ``return``.
         """
         tables = () if with_tables.isdisjoint(self.callees) else TABLES
         more = "".join(f", {p.name}" for p in tables)
-        return render_template(self.template, s=self.view, more=more).rstrip()
+        way_out = "" if asking.isdisjoint(self.callees) else f"if (short_of_memory) {leave};"
+        return render_template(self.template, s=self.view, more=more, way_out=way_out).rstrip()
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,10 @@ def symbol_address(library: ctypes.CDLL | None, name: str) -> int:
 class LibTable(ctypes.Structure):
     """``struct tracec_lib`` of generated C."""
 
-    _fields_ = [(name, ctypes.c_void_p) for name in ("sgemm", "dgemm", "get_threads", "set_threads", "begin", "end")]
+    _fields_ = [
+        (name, ctypes.c_void_p)
+        for name in ("sgemm", "dgemm", "get_threads", "set_threads", "begin", "end", "no_memory")
+    ]
 
 
 def lib_table(host: ctypes.CDLL) -> LibTable:
@@ -79,4 +82,5 @@ def lib_table(host: ctypes.CDLL) -> LibTable:
         blas.set_threads,
         symbol_address(host, "tracec_blas_begin"),
         symbol_address(host, "tracec_blas_end"),
+        symbol_address(host, "tracec_no_memory"),
     )

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tracec.errors import ArgumentTypeError
+from tracec.errors import ArgumentTypeError, OutOfMemoryError
 from tracec.ir.operator import OPERATORS
 from tracec.ir.plan import Branch, Launch, LibraryCall, Plan, Repeat, Value, While
 from tracec.runtime.blas import lib_table, symbol_address
@@ -270,8 +270,8 @@ class Host:
         self._library = library = ctypes.PyDLL(path)
         self._table = lib_table(library)
         self._lib = ctypes.addressof(self._table)
-        library.tracec_set.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_long]
-        library.tracec_set(self._lib, id(np.ndarray), data_offset())
+        library.tracec_set.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_long, ctypes.py_object]
+        library.tracec_set(self._lib, id(np.ndarray), data_offset(), OutOfMemoryError)
         library.tracec_function.restype = ctypes.py_object
         library.tracec_function.argtypes = [ctypes.c_long, ctypes.py_object]
         self._function = library.tracec_function
@@ -333,6 +333,7 @@ class Host:
         pointers = [a.ctypes.data for a in (*inputs, *outputs)]
         table = (ctypes.c_void_p * (len(pointers) + 1))(*pointers)
         _ENTRY(entry)(table, arena, self._lib)
+        self._library.tracec_failed()  # raises where it has
 
 
 #: As in ``host.c``.
