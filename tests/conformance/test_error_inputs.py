@@ -13,7 +13,7 @@ pytest.importorskip("expecttest")  # which PyTorch's test code imports
 
 import tracec  # noqa: E402
 from tests.conformance.bridge import Translation, Unusable, function_of  # noqa: E402
-from tests.conformance.test_op_db import ENTRIES, described  # noqa: E402
+from tests.conformance.comparison import ENTRIES, described  # noqa: E402
 from tracec.errors import TracecError  # noqa: E402
 
 #: PyTorch's parser wants a tensor there; NumPy's functions and tracec's take a number as well.

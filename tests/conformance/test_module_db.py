@@ -15,7 +15,7 @@ from torch.testing._internal.common_modules import ModuleErrorEnum, module_db  #
 
 import tracec  # noqa: E402
 from tests.conformance.bridge import Translation, dotted, name_of, tensors_in, to_numpy  # noqa: E402
-from tests.conformance.test_op_db import close  # noqa: E402
+from tests.conformance.comparison import SINGLE, close  # noqa: E402
 from tracec.errors import DTypeError, TracecError  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of what is deprecated, or slow, by either library
@@ -187,7 +187,7 @@ def _compare(found: Sequence[Any], wanted: Sequence[Any], where: str, values: bo
         assert name_of(f.dtype) == name_of(w.dtype), f"{where}: {k} is {f.dtype}, PyTorch {w.dtype}"
         assert f.requires_grad == w.requires_grad, f"{where}: {k} requires grad: {f.requires_grad}"
         if values:
-            close(to_numpy(f), to_numpy(w), f"{where}: {k}", loose)
+            close(to_numpy(f), to_numpy(w), f"{where}: {k}", SINGLE.times(loose))
 
 
 def test_the_comparison_finds_a_wrong_layer(monkeypatch: pytest.MonkeyPatch) -> None:

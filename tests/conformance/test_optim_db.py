@@ -14,7 +14,7 @@ from torch.testing._internal.common_optimizers import optim_db  # noqa: E402
 
 import tracec  # noqa: E402
 from tests.conformance.bridge import Translation, Unusable, name_of, to_numpy  # noqa: E402
-from tests.conformance.test_op_db import close  # noqa: E402
+from tests.conformance.comparison import SINGLE, close  # noqa: E402
 from tracec.errors import TracecError  # noqa: E402
 
 #: Sparse gradients are dense here, so that PyTorch's does not take what tracec's does: see tests/optim.
@@ -77,7 +77,7 @@ def test_agrees_with_pytorch(name: str) -> None:
 
 def compare(name: str, found: Run, wanted: Run, where: str) -> None:
     for f, w in zip(found.params, wanted.params, strict=True):
-        close(to_numpy(f), to_numpy(w), where, LOOSE.get(name, 1.0))
+        close(to_numpy(f), to_numpy(w), where, SINGLE.times(LOOSE.get(name, 1.0)))
     assert found.text == wanted.text, where
     groups, others = found.state["param_groups"], wanted.state["param_groups"]
     assert [list(g) for g in groups] == [list(g) for g in others], where
@@ -90,7 +90,7 @@ def compare(name: str, found: Run, wanted: Run, where: str) -> None:
                 assert isinstance(mine, tracec.Tensor) or name == "LBFGS", f"{where}: {k}, {key}"  # numbers of its own
                 continue
             assert tuple(mine.shape) == tuple(value.shape) and name_of(mine.dtype) == name_of(value.dtype), where
-            close(to_numpy(mine), to_numpy(value), f"{where}: {k}, {key}", LOOSE.get(name, 1.0))
+            close(to_numpy(mine), to_numpy(value), f"{where}: {k}, {key}", SINGLE.times(LOOSE.get(name, 1.0)))
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -39,7 +39,7 @@ def placed(input: Tensor, result: Tensor, inplace: bool, name: str) -> Tensor:
     return assign(input, result, name)
 
 
-def _capped(x: Tensor, most: float) -> Tensor:
+def _capped(x: Any, most: float) -> Any:
     """``min(x, most)`` with the gradient 1 where they are equal."""
     return ops.where(ops.gt(x, most), most, x)
 
@@ -127,7 +127,17 @@ def _silu(x: Any) -> Any:
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """``input * tanh(softplus(input))``."""
     check_floating("mish", input)
-    return placed(input, ops.mul(input, ops.tanh(softplus(input))), inplace, "mish")
+    return placed(input, _wide_mish(input), inplace, "mish")
+
+
+@under_autocast(FLOAT32)
+def _wide_mish(x: Tensor) -> Tensor:
+    return _mish(x)
+
+
+@composed("mish")
+def _mish(x: Any) -> Any:
+    return ops.mul(x, ops.tanh(_soft(x, 1.0, 20.0)))
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
@@ -184,10 +194,19 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """The input where it is positive, else ``alpha * (exp(input) - 1)``."""
     check_floating("elu", input)
-    # The exponential is never taken of large numbers, whose infinity would spoil the gradient.
-    below = ops.expm1(_capped(input, 0))
-    result = ops.where(ops.gt(input, 0), input, below if alpha == 1.0 else ops.mul(below, alpha))
+    result = _elu(input, alpha=alpha) if type(alpha) is float else _bent(input, alpha)
     return placed(input, result, inplace, "elu")
+
+
+@composed("elu")
+def _elu(x: Any, *, alpha: float) -> Any:
+    return _bent(x, alpha)
+
+
+def _bent(x: Any, alpha: float) -> Any:
+    # The exponential is never taken of large numbers, whose infinity would spoil the gradient.
+    below = ops.expm1(_capped(x, 0))
+    return ops.where(ops.gt(x, 0), x, below if alpha == 1.0 else ops.mul(below, alpha))
 
 
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -196,17 +215,32 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
     Source: Klambauer, Unterthiner, Mayr, Hochreiter, "Self-Normalizing Neural Networks", 2017.
     """
     check_floating("selu", input)
-    result = ops.mul(elu(input, 1.6732632423543772), 1.0507009873554805)
-    return placed(input, result, inplace, "selu")
+    return placed(input, _selu(input), inplace, "selu")
+
+
+@composed("selu")
+def _selu(x: Any) -> Any:
+    return ops.mul(_bent(x, 1.6732632423543772), 1.0507009873554805)
 
 
 @under_autocast(FLOAT32)
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """``log(1 + exp(beta * input)) / beta``, and the input itself where beta times it is above the threshold."""
     check_floating("softplus", input)
-    scaled = input if beta == 1.0 else ops.mul(input, beta)
+    if type(beta) is float and type(threshold) is float:
+        return _softplus(input, beta=beta, threshold=threshold)
+    return _soft(input, beta, threshold)
+
+
+@composed("softplus")
+def _softplus(x: Any, *, beta: float, threshold: float) -> Any:
+    return _soft(x, beta, threshold)
+
+
+def _soft(x: Any, beta: float, threshold: float) -> Any:
+    scaled = x if beta == 1.0 else ops.mul(x, beta)
     soft = ops.log1p(ops.exp(_capped(scaled, threshold)))
-    return ops.where(ops.gt(scaled, threshold), input, soft if beta == 1.0 else ops.div(soft, beta))
+    return ops.where(ops.gt(scaled, threshold), x, soft if beta == 1.0 else ops.div(soft, beta))
 
 
 def softsign(input: Tensor) -> Tensor:
@@ -283,7 +317,13 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """``input * relu6(input + 3) / 6``."""
     check_floating("hardswish", input)
-    return placed(input, ops.mul(input, hardsigmoid(input)), inplace, "hardswish")
+    return placed(input, _hardswish(input), inplace, "hardswish")
+
+
+@composed("hardswish")
+def _hardswish(x: Any) -> Any:
+    x3 = ops.add(x, 3.0)
+    return ops.mul(x, ops.div(ops.where(ops.le(x3, 0.0), 0.0, ops.where(ops.ge(x3, 6.0), 6.0, x3)), 6.0))
 
 
 def tanhshrink(input: Tensor) -> Tensor:

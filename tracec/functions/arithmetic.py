@@ -11,10 +11,11 @@ import numpy as np
 
 from tracec import ops
 from tracec.errors import ArgumentError, ArgumentTypeError, DTypeError
-from tracec.functions.common import Number, cast, check_choice, check_number, check_real, check_tensor, fail
+from tracec.functions.common import Number, cast, check_choice, check_number, check_real, check_tensor, expanded, fail
 from tracec.ir import dtype as dt
 from tracec.ir.number import Number as Watched
 from tracec.ir.operator import Operator
+from tracec.ir.types import broadcast_shapes
 from tracec.record.arithmetic import check_divisor, check_power
 from tracec.record.autocast import FLOAT32, WIDEST, under_autocast
 from tracec.record.compositions import composed
@@ -182,14 +183,34 @@ def nextafter(input: Tensor, other: Tensor) -> Tensor:
     """The next number of the dtype after one element on the way to the other.
 
     Raises:
-        DTypeError: the operands are neither float32 nor float64.
+        DTypeError: the operands are no floats.
     """
     check_tensor("nextafter", input)
     check_tensor("nextafter", other, "other")
     common = result_type_of(input, other)
-    if common not in (dt.float32, dt.float64):
-        fail(DTypeError, f"nextafter: takes float32 and float64, {common.name} given", "cast the operands first")
+    if not common.is_floating_point:
+        fail(DTypeError, f"nextafter: takes floats, {common.name} given", "cast the operands first")
+    if common.itemsize == 2:
+        return _next_of_half(cast(input, common), cast(other, common))
     return ops.nextafter(input, other)
+
+
+def _next_of_half(x: Tensor, y: Tensor) -> Tensor:
+    """`nextafter` of 16-bit floats, by their bits: those of larger numbers of one sign are larger integers."""
+    shape = broadcast_shapes(tuple(x.shape), tuple(y.shape))
+    x, y = expanded(x, shape), expanded(y, shape)
+    bits = ops.view_bits(x.detach(), dtype=dt.int16)
+    outwards = ops.eq(ops.gt(y, x), ops.gt(x, 0.0))
+    step = ops.add(bits, ops.where(outwards, ops.full_like(bits, 1), ops.full_like(bits, -1)))
+    least = ops.where(ops.gt(y, 0.0), ops.full_like(bits, 1), ops.full_like(bits, -0x7FFF))
+    next_ = ops.view_bits(ops.where(ops.eq(x, 0.0), least, step), dtype=x.dtype)
+    # Gradients go through x; adding the difference, which float32 holds, would lose the sign of zero, and infinities.
+    wide, far = cast(x, dt.float32), cast(next_, dt.float32)
+    summed = cast(ops.add(wide, ops.sub(far, wide.detach())), x.dtype)
+    is_plain = ops.bitwise_and(ops.lt(ops.abs(wide), float("inf")), ops.ne(far, 0.0))
+    found = ops.where(is_plain, summed, next_)
+    holes = ops.bitwise_or(ops.ne(x, x), ops.ne(y, y))
+    return ops.where(ops.eq(x, y), y.detach(), ops.where(holes, ops.full_like(x, float("nan")), found))
 
 
 @tensor_method

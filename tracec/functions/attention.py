@@ -60,7 +60,7 @@ def scaled_dot_product_attention(
     if enable_gqa:
         _check_groups(query, key, value)
         key, value = (repeat_interleave(x, query.shape[-3] // x.shape[-3], -3) for x in (key, value))
-    factor = 1.0 / math.sqrt(query.shape[-1]) if scale is None else scale
+    factor = 1.0 / math.sqrt(query.shape[-1] or 1) if scale is None else scale
     parts = _parts(query.shape[-2], key.shape[-2]) if is_causal else 1
     if parts == 1:
         return _attended(query, key, value, attn_mask, dropout_p, 0 if is_causal else None, factor)

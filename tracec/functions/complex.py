@@ -103,10 +103,10 @@ def view_as_complex(input: Tensor) -> Tensor:
         message = f"view_as_complex: tensor must have a last dimension of size 2, its shape is {tuple(input.shape)}"
         fail(ShapeError, message, "stack real and imaginary parts along a last axis")
     *steps, last = input.stride()
-    if last != 1:
+    if last != 1 and input.numel():
         message = f"view_as_complex: tensor must have a last dimension with stride 1, it is {last}"
         fail(ArgumentError, message, "use .contiguous() first")
-    if any(step % 2 for step in steps):
+    if any(step % 2 for step in steps) and input.numel():
         message = f"view_as_complex: tensor must have a stride divisible by 2 for all but last dimension: {steps}"
         fail(ArgumentError, message, "use .contiguous() first")
     return ops.view_as_complex(input)

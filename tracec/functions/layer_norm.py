@@ -9,6 +9,7 @@ from typing import Any
 from tracec import ops
 from tracec.errors import ArgumentTypeError, ShapeError
 from tracec.functions.common import cast, check_floating, check_real, check_tensor, fail
+from tracec.ir import dtype as dt
 from tracec.ir.types import Shape
 from tracec.record.autocast import FLOAT32, under_autocast
 from tracec.record.compositions import composed
@@ -80,10 +81,10 @@ def rms_norm(
     """Divide the trailing axes by the root of their mean square.
 
     Args:
-        input: Shape ``(..., *normalized_shape)``, floating.
+        input: Shape ``(..., *normalized_shape)``, floating or complex.
         normalized_shape: Sizes of the axes to normalise over.
         weight: Scale of each element, of shape ``normalized_shape``.
-        eps: Added to the mean square; the dtype's resolution by default.
+        eps: Added to the mean square, which of complex numbers is complex, too; the dtype's resolution by default.
 
     Returns:
         A tensor of the input's shape and dtype; statistics are kept in float32 at least.
@@ -93,16 +94,19 @@ def rms_norm(
 
     Source: Zhang, Sennrich, "Root Mean Square Layer Normalization", 2019, eq. 4.
     """
-    axes = _trailing("rms_norm", input, normalized_shape, weight, None)
+    axes = _trailing("rms_norm", input, normalized_shape, weight, None, or_complex=True)
     x = cast(input, input.dtype.compute)
     if eps is None:
-        eps = 2.220446049250313e-16 if x.dtype.itemsize == 8 else 1.1920928955078125e-07
+        eps = 2.220446049250313e-16 if x.dtype in (dt.float64, dt.complex128) else 1.1920928955078125e-07
     square = ops.div(ops.sum(ops.mul(x, x), axes=axes, keepdims=True), math.prod(normalized_shape))
     return cast(affine(ops.mul(x, ops.rsqrt(ops.add(square, eps))), weight, None), input.dtype)
 
 
-def _trailing(name: str, x: Tensor, shape: Sequence[int], weight: Tensor | None, bias: Tensor | None) -> Shape:
-    check_floating(name, x)
+def _trailing(
+    name: str, x: Tensor, shape: Sequence[int], weight: Tensor | None, bias: Tensor | None, or_complex: bool = False
+) -> Shape:  # fmt: skip
+    if not (or_complex and isinstance(x, Tensor) and x.is_complex()):
+        check_floating(name, x)
     if not isinstance(shape, Sequence):
         fail(ArgumentTypeError, f"{name}: normalized_shape is a {type(shape).__name__}", "give a tuple of sizes")
     wanted = tuple(shape)

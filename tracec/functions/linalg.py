@@ -20,6 +20,7 @@ from tracec.functions.common import (
     sliced,
 )
 from tracec.functions.complex import conj
+from tracec.ir import dtype as dt
 from tracec.ir.number import converted
 from tracec.ir.types import Shape, broadcast_shapes
 from tracec.record.autocast import LOWER, WIDEST, under_autocast
@@ -262,6 +263,9 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Number = 1, alpha: 
                 f"addr: {what}={value} is no integer, the tensors are {common.name}",
                 "give an integer, or cast the tensors to floats",
             )
+    if common.kind == "b":  # factors are true or false, too
+        beta, alpha = bool(beta), bool(alpha)
+        return cast(_added("addr", cast(input, dt.int64), cast(product, dt.int64), beta, alpha), dt.bool_)
     return _added("addr", cast(input, common), cast(product, common), beta, alpha)
 
 

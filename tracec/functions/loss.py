@@ -309,7 +309,7 @@ def _against_probabilities(
     if reduction == "none":
         return loss
     total = ops.sum(loss, axes=tuple(range(loss.ndim)))
-    return total if reduction == "sum" else ops.div(total, max(loss.numel(), 1))
+    return total if reduction == "sum" else ops.div(total, loss.numel())
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:

@@ -196,6 +196,8 @@ def _var_mean(
     middle = ops.div(ops.sum(wide, axes=axes, keepdims=True), count)
     off = ops.sub(wide, middle)
     total = ops.sum(squares(off), axes=axes, keepdims=keepdim)
+    if correction < 0 and not count:
+        correction = 0.0  # of nothing there is no variance, whatever is added to the count
     left = count - correction  # asked first: of a size that varies, `max` would ask the 0.0, which notes no condition
     variance = ops.div(total, left if left > 0.0 else 0.0)
     middle = cast(middle, input.dtype)

@@ -87,6 +87,11 @@ def _write(tensor: Tensor, values: Tensor | float) -> Tensor:
         return tensor.copy_(values)
 
 
+def _filled(tensor: Tensor, value: float) -> Tensor:
+    with no_grad():
+        return tensor.fill_(value)
+
+
 def _wide(tensor: Tensor) -> Any:
     return tensor.dtype.compute
 
@@ -155,7 +160,7 @@ def constant_(tensor: Tensor, val: float) -> Tensor:
     Returns:
         The tensor itself.
     """
-    return _write(tensor, val)
+    return _filled(tensor, val)
 
 
 def ones_(tensor: Tensor) -> Tensor:
@@ -167,7 +172,7 @@ def ones_(tensor: Tensor) -> Tensor:
     Returns:
         The tensor itself.
     """
-    return _write(tensor, 1.0)
+    return _filled(tensor, 1.0)
 
 
 def zeros_(tensor: Tensor) -> Tensor:
@@ -179,7 +184,7 @@ def zeros_(tensor: Tensor) -> Tensor:
     Returns:
         The tensor itself.
     """
-    return _write(tensor, 0.0)
+    return _filled(tensor, 0.0)
 
 
 def eye_(tensor: Tensor) -> Tensor:

@@ -94,6 +94,12 @@ class Call:
         self.rule = made = ready(self.op.eager, module(self.type.device), first, self.keywords)
         return made
 
+    def with_params(self, params: Params) -> Call:
+        """The call with other parameters, none of which its types, or the result's, depend on."""
+        made = Call(self.op, params, self.types, self.type)
+        made.casts, made.numbers, made.moved = self.casts, self.numbers, self.moved
+        return made
+
     def scalar(self, i: int, x: Any) -> Any:
         """The operand at a position, a Python number, as an array of no dimensions that is only read.
 
@@ -152,7 +158,12 @@ class Call:
 CALLS: dict[Any, Call] = {}
 
 
+_ONLY_INTS = frozenset({int})
+
+
 def _hashable(value: Any) -> Any:
+    if type(value) is tuple and _ONLY_INTS.issuperset(map(type, value)):
+        return value
     if isinstance(value, (list, tuple)):
         return tuple(_hashable(v) for v in value)
     hash(value)
@@ -226,11 +237,11 @@ def _kept(value: Any) -> Any:
 def _make(
     op: Operator, inputs: tuple[Any, ...], params: Mapping[str, Any], prepare: Callable[[Any], Any] = _hashable
 ) -> Call:
-    where = None
+    described = False  # which takes longer than the rest, and is for errors alone
     try:
         operands = [_operand(op, x) for x in inputs]
         device = _device(op, inputs)
-        where = ", ".join(_describe(x) for x in inputs)
+        described = bool(inputs)
         chosen, dtypes = promote(op, operands)
         types = tuple(
             TensorType(d, x._shape if isinstance(x, Cell) else (), device) for d, x in zip(dtypes, inputs, strict=True)
@@ -242,7 +253,8 @@ def _make(
             error.message = f"{op.name}: {error.message}"
         line = caller()
         if error.where is None and line is not None:
-            error.where = f"{op.name}({where})    at {line}" if where else f"at {line}"
+            where = f"{op.name}({', '.join(map(_describe, inputs))})    " if described else ""
+            error.where = f"{where}at {line}"
         raise
     casts = tuple(
         d if isinstance(x, Cell) and x._array.dtype != d.numpy else None for d, x in zip(dtypes, inputs, strict=True)

@@ -37,8 +37,8 @@ _LIMIT = 2000
 
 
 def _nobody_asks() -> bool:
-    """Whether nobody is told of operators one by one, or keeps what gradients need in a form of its own."""
-    return STATE.recorder is None and not STATE.duals and STATE.packing is None and not ACTIVE
+    """Whether nobody is told of operators one by one."""
+    return STATE.recorder is None and not STATE.duals and not ACTIVE
 
 
 def _traced(compose: Callable[..., Any], types: Sequence[TensorType], params: Mapping[str, Any]) -> Graph:
@@ -115,7 +115,9 @@ class Composed:
                 return self._one_by_one(inputs, params)  # tensors may be written, and calls are kept by what these are
             key += key_of(params)
         if self._again_from and STATE.grad and arrays[0].size < self._again_from and edge_of(inputs[0]) is not None:
-            return self._one_by_one(inputs, params)
+            # Who keeps what gradients need in a form of his own is given the operands alone, as in PyTorch.
+            if STATE.packing is None:
+                return self._one_by_one(inputs, params)
         known = tuple(key)
         call = self._calls.get(known)
         if call is None:

@@ -86,19 +86,23 @@ def get_item(x: Any, key: Any) -> Any:
         AxisError: an index is out of range, or there are too many.
     """
     form = _form_of(x, key)
-    if form is not None and (looks := _LOOKS.get(form)) is not None:
-        for call in looks:
-            x = run(call, (x,), [x._array])
-        return x
+    if form is not None:
+        looks = _LOOKS.get(form)
+        if looks is None and type(key) is int and (looks := _looks_at_row(form, key)) is not None:
+            _keep_looks(form, looks)
+        if looks is not None:
+            for call in looks:
+                x = run(call, (x,), [x._array])
+            return x
     p = parse(x, key)
     y = _basic(x, p)
     if not p.arrays and not p.picks:
         # A look of its own, as x[...] is another tensor in PyTorch.
         y = y if y is not x else ops.reshape(x, shape=x._shape)
         if form is not None and y._storage is x._storage:
-            if len(_LOOKS) >= _MOST_LOOKS:
-                _LOOKS.clear()
-            _LOOKS[form] = y._steps[len(x._steps) :]
+            _keep_looks(form, y._steps[len(x._steps) :])
+            if type(key) is int:
+                _ROWS[form[:3]] = _LOOKS[form]
         return y
     positions = _positions(p, y._shape, y._device)
     check_broadcast(list(positions.values()))
@@ -121,6 +125,33 @@ def get_item(x: Any, key: Any) -> Any:
     return ops.transpose(found, perm=order)
 
 
+def _keep_looks(form: Any, looks: tuple[Call, ...]) -> None:
+    if len(_LOOKS) >= _MOST_LOOKS:
+        _LOOKS.clear()
+        _ROWS.clear()
+    _LOOKS[form] = looks
+
+
+def _looks_at_row(form: Any, i: int) -> tuple[Call, ...] | None:
+    """The views that ``x[i]`` is, by those of another row; None where there is none, or i is out of range.
+
+    Working out a call takes ten times as long, and keeping it beside those of all operators would drive them out: a
+    loop over the rows of a data set has as many as that.
+    """
+    known = _ROWS.get(form[:3])
+    count = form[1][0] if form[1] else 0
+    if known is None or STATE.recorder is not None or not -count <= i < count:
+        return None
+    first, *others = known
+    if first.op.name != "slice":
+        return None  # of one row alone
+    at, params = i + count if i < 0 else i, dict(first.params)
+    params["starts"], params["stops"] = (at, *params["starts"][1:]), (at + 1, *params["stops"][1:])
+    return first.with_params(tuple(params.items())), *others
+
+
+#: By element type, shape and device: the views of some row.
+_ROWS: dict[Any, tuple[Call, ...]] = {}
 #: What views subscripts of numbers, slices, None and ... alone are, by what `_form_of` gives.
 _LOOKS: dict[Any, tuple[Call, ...]] = {}
 _MOST_LOOKS = 20_000

@@ -37,7 +37,7 @@ from tracec.record.printing import format_tensor
 from tracec.record.size import Size
 from tracec.record.state import STATE
 from tracec.record.tensor_meta import Methods, TensorMeta
-from tracec.record.write import copy_into
+from tracec.record.write import copy_into, fill_with
 
 
 class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, NumPy, metaclass=TensorMeta):
@@ -283,11 +283,11 @@ class Tensor(Arithmetic, Indexing, Conversion, Differentiation, Memory, Kind, Nu
                 f"fill_: takes a number or a tensor of no dimensions, one of shape {tuple(value.shape)} given",
                 hint="use copy_ to write many values",
             )
-        return copy_into(self, value, "fill_")
+        return fill_with(self, value, "fill_")
 
     def zero_(self) -> Tensor:
         """Write zeros."""
-        return copy_into(self, 0, "zero_")
+        return fill_with(self, 0, "zero_")
 
     # Python's protocols -------------------------------------------------------------------------------
 

@@ -73,8 +73,7 @@ def check_writable(x: Cell, name: str) -> None:
             hint="assign to x[i] instead, or index with int(i)",
         )
     array = x._array
-    strides = array.strides
-    if 0 in strides and array.size and any(s == 0 and n > 1 for s, n in zip(strides, array.shape, strict=True)):
+    if _repeats(array):
         raise ArgumentError(
             f"{name}: unsupported operation: more than one element of the written-to tensor refers to a single "
             "memory location.",
@@ -87,6 +86,12 @@ def check_writable(x: Cell, name: str) -> None:
             f"{name}: a compiled function cannot write into a part of an expanded tensor",
             hint="write into the tensor that was expanded, or into a clone",
         )
+
+
+def _repeats(array: Any) -> bool:
+    """Whether several elements are one place, as those of an expanded tensor."""
+    strides = array.strides
+    return 0 in strides and array.size and any(s == 0 and n > 1 for s, n in zip(strides, array.shape, strict=True))
 
 
 def check_can_cast(given: dt.DType, own: dt.DType, name: str) -> None:
@@ -296,6 +301,27 @@ def copy_into(x: Tensor, source: Any, name: str = "copy_") -> Tensor:
             value = ops.reshape(value, shape=given)
         value = ops.expand(value, shape=shape)
     write(x, value)
+    return x
+
+
+def fill_with(x: Tensor, value: Any, name: str) -> Tensor:
+    """Write one value everywhere: a number also where several elements are one place, if nobody remembers the write."""
+    if isinstance(value, Cell) or not _repeats(x._array):
+        return copy_into(x, value, name)
+    check_no_leaf(x, name)
+    if (STATE.grad and edge_of(root_of(x)) is not None) or is_dual(x):
+        check_writable(x, name)
+    if STATE.recorder is not None:
+        refuse(
+            f"{name}: a compiled function cannot write into an expanded tensor",
+            hint="write into the tensor that was expanded, or into a clone",
+        )
+    array = x._array[tuple(slice(0, 1) if step == 0 else slice(None) for step in x._array.strides)]
+    if isinstance(array, np.ndarray):
+        if not x._storage.array.flags.writeable:
+            raise ArgumentError(f"{name}: the tensor's memory is read-only", hint="write into a clone")
+        array.flags.writeable = True  # NumPy's expanded arrays are for reading; here each place is written once
+    _replace(x._storage, array, scalar_like(x, value, name)._array)
     return x
 
 

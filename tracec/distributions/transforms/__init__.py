@@ -1,6 +1,11 @@
 """Functions with an inverse and a derivative."""
 
-from tracec.distributions.transforms.base import ComposeTransform, Transform, identity_transform
+from tracec.distributions.transforms.base import (
+    ComposeTransform,
+    Transform,
+    _InverseTransform,  # noqa: F401 - which programs that handle transforms ask for
+    identity_transform,
+)
 from tracec.distributions.transforms.elementwise import (
     AbsTransform,
     AffineTransform,

@@ -1,6 +1,6 @@
 """Helpers over modules and their parameters."""
 
-from tracec.nn.utils import parametrizations, parametrize, prune, rnn
+from tracec.nn.utils import parametrizations, parametrize, prune, rnn, stateless
 from tracec.nn.utils.clip_grad import (
     clip_grad_norm,
     clip_grad_norm_,
@@ -37,6 +37,7 @@ __all__ = [
     "rnn",
     "skip_init",
     "spectral_norm",
+    "stateless",
     "vector_to_parameters",
     "weight_norm",
 ]
