@@ -88,3 +88,13 @@ def test_of_nothing() -> None:
 
     for found, wanted in zip(run(tracec), run(torch), strict=True):
         np.testing.assert_allclose(to_numpy(found), to_numpy(wanted), rtol=1e-6)
+
+
+def test_normalize_writes_into_what_it_is_given() -> None:
+    x = tracec.tensor([[3.0, 4.0]])
+    empty, strided = tracec.empty(0), tracec.zeros(1, 4)[:, ::2]
+    for out in (empty, strided):
+        assert tracec.nn.functional.normalize(x, out=out) is out
+        assert out.tolist() == [[pytest.approx(0.6), pytest.approx(0.8)]]
+    with pytest.raises(DTypeError, match="can't be cast"):
+        tracec.nn.functional.normalize(x, out=tracec.zeros(1, 2, dtype=tracec.int64))

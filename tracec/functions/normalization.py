@@ -25,6 +25,7 @@ from tracec.ir import dtype as dt
 from tracec.record.autocast import FLOAT32, under_autocast
 from tracec.record.compositions import FusedUpdate, composed
 from tracec.record.mode import no_grad
+from tracec.record.out import write_out
 from tracec.record.tensor import Tensor
 
 
@@ -337,16 +338,11 @@ def normalize(input: Tensor, p: float = 2.0, dim: Axes = 1, eps: float = 1e-12, 
         out: Written to, and given back.
 
     Raises:
-        ShapeError: ``out`` has another shape than the result.
+        DTypeError: ``out`` cannot hold the result's dtype.
     """
     check_inexact("normalize", input)
     check_number("normalize", p, "p")
     result = ops.div(input, ops.maximum(norm(input, p, dim, keepdim=True), eps))
     if out is None:
         return result
-    check_tensor("normalize", out, "out")
-    if tuple(out.shape) != tuple(result.shape):
-        fail(
-            ShapeError, f"normalize: out has shape {tuple(out.shape)}, not {tuple(result.shape)}", "give one that fits"
-        )
-    return out.copy_(result)
+    return write_out("normalize", out, result)
