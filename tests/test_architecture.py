@@ -37,7 +37,7 @@ ELSEWHERE = {
     "jinja2": ("codegen/",),
     "networkx": ("optimize/", "plan/"),
     "PIL": ("vision/pillow.py",),
-    "scipy": (),
+    "scipy": ("quasirandom.py",),
 }
 
 

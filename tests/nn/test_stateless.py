@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 import tracec
@@ -18,3 +21,8 @@ def test_is_called_with_other_parameters() -> None:
     assert found.tolist() == [[2.0] * 3] and layer.weight is before
     with pytest.warns(FutureWarning), pytest.raises(KeyMissingError):
         stateless.functional_call(layer, {"weights": before}, tracec.ones(1, 2))
+
+
+@pytest.mark.parametrize("first", ["func", "nn.utils.stateless", "autograd.gradcheck"])
+def test_is_imported_in_any_order(first: str) -> None:
+    subprocess.run([sys.executable, "-c", f"import tracec.{first}, tracec.nn.utils.stateless"], check=True)

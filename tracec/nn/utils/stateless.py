@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tracec.func.modules import functional_call as _functional_call
+from tracec.ir.forks import imported
 from tracec.ir.source import warn
 from tracec.nn.module import Module
 from tracec.record.tensor import Tensor
@@ -35,4 +35,5 @@ def functional_call(
     warn(
         "tracec.nn.utils.stateless.functional_call is deprecated: use tracec.func.functional_call", FutureWarning
     )  # fmt: skip
-    return _functional_call(module, parameters_and_buffers, args, kwargs, tie_weights=tie_weights, strict=strict)
+    call = imported("tracec.func").functional_call  # which is made of modules
+    return call(module, parameters_and_buffers, args, kwargs, tie_weights=tie_weights, strict=strict)
