@@ -347,14 +347,11 @@ def _overlapping(plan: Plan) -> set[int]:
 
 
 def _overlap(plan: Plan, a: int, b: int) -> bool:
+    """Whether two different values of a step have memory in common."""
     one, other = plan.values[a], plan.values[b]
-    if a == b or one.place != other.place:
-        return False
-    if one.place in ("input", "output"):
-        return one.index == other.index
-    if is_varying(one.offset):  # what a step reads and writes lies apart, but where it is the same memory
-        return like(one.offset, other.offset)
-    return one.offset < other.offset + other.type.nbytes and other.offset < one.offset + one.type.nbytes
+    if one.place == other.place == "arena" and is_varying(one.offset):
+        return a != b and like(one.offset, other.offset)  # else what a step reads and writes lies apart
+    return a != b and plan.overlap(a, b)
 
 
 def _units(functions: Iterable[Function], entry: str) -> tuple[str, ...]:

@@ -230,16 +230,10 @@ def _indices(body: Iterable[Stmt], buffer: str) -> list[Expr]:
 
 
 def _overlap(plan: Plan, a: int, b: int) -> bool:
+    """Whether two values may have memory in common for some sizes."""
     one, other = plan.values[a], plan.values[b]
-    if a == b:
-        return True
-    if one.place != other.place:
-        return "part" in (one.place, other.place) or "alias" in (one.place, other.place)
-    if one.place in ("input", "output"):
-        return one.index == other.index
-    if is_varying((one.offset, other.offset, one.type.shape, other.type.shape)):
-        return True
-    return one.offset < other.offset + other.type.nbytes and other.offset < one.offset + one.type.nbytes
+    varies = is_varying((one.offset, other.offset, one.type.shape, other.type.shape))
+    return a == b or (varies and one.place == other.place == "arena") or plan.overlap(a, b)
 
 
 # How they are written -------------------------------------------------------------------------------------

@@ -186,25 +186,9 @@ def _fits(plan: Plan, parts: Sequence[Part], new: Part) -> bool:
             for w, other in new.values.items():
                 if v == w and buffer.dtype is not other.dtype:
                     return False
-                if v != w and (buffer.role, other.role) != ("in", "in") and _overlap(plan, v, w):
+                if v != w and (buffer.role, other.role) != ("in", "in") and plan.overlap(v, w):
                     return False
     return True
-
-
-def _overlap(plan: Plan, v: int, w: int) -> bool:
-    (space, start, stop), (other, first, end) = _place(plan, v), _place(plan, w)
-    return space == other and start < end and first < stop
-
-
-def _place(plan: Plan, v: int) -> tuple[int, int, int]:
-    """Where a value lies: its own memory, or -1 for the arena, and its bytes there."""
-    value = plan.values[v]
-    start = 0 if value.place in ("input", "output") else value.offset
-    space = {"arena": -1, "part": value.index}.get(value.place, v)
-    if value.place == "part":
-        space, whole, _ = _place(plan, value.index)
-        start += whole
-    return space, start, start + value.type.nbytes
 
 
 # -- as one --------------------------------------------------------------------------------------------------

@@ -101,7 +101,7 @@ def _pair(plan: Plan, number: int, rungs: Mapping[str, int]) -> tuple[int, tuple
     ):
         return None
     value = plan.values[order]
-    pieces = any(v.place in ("part", "alias") and v.index == order for v in plan.values)
+    pieces = any(v.place == "part" and v.index == order for v in plan.values)
     stored = value.place != "arena" or value.last > follower or pieces
     (x,), (y,) = names
     name = f"{ranks.named()}_then_{kernel.name}"

@@ -22,8 +22,8 @@ class Value:
     Attributes:
         name: ``%12``, the node's name in the graph.
         type: dtype, shape, device; always contiguous.
-        place: ``input`` (given by the caller), ``output`` (made for the caller), ``arena``, ``alias``, or ``part`` (a
-            piece of another value, which none of these are).
+        place: ``input`` (given by the caller), ``output`` (made for the caller), ``arena``, or ``part`` (a piece of
+            another value, which is no piece itself).
         index: Position among the plan's inputs or outputs, for those places; of a piece, the other value's index.
         offset: Byte offset in the arena, or in the other value.
         first: First step that writes it; -1 for inputs.
@@ -334,6 +334,20 @@ class Plan:
     def whole(self, value: int) -> int:
         """The value that a piece is a piece of; the value itself where it is none."""
         return self.values[value].index if self.values[value].place == "part" else value
+
+    def overlap(self, a: int, b: int) -> bool:
+        """Whether two values have memory in common."""
+        (space, start, stop), (other, begin, end) = self._bytes(a), self._bytes(b)
+        return space == other and start < end and begin < stop
+
+    def _bytes(self, value: int) -> tuple[tuple[str, int], int, int]:
+        """The memory that a value is in, and from where to where."""
+        whole = self.values[self.whole(value)]
+        space = ("arena", 0) if whole.place == "arena" else (whole.place, whole.index)
+        start = whole.offset if whole.place == "arena" else 0
+        if self.values[value].place == "part":
+            start += self.values[value].offset
+        return space, start, start + self.values[value].type.nbytes
 
     def __str__(self) -> str:
         return plan_text.format_plan(self)

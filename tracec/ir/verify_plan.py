@@ -128,7 +128,7 @@ def _verify_launch(plan: Plan, number: int, step: Launch) -> None:
 
 def _verify_order(plan: Plan) -> None:
     """Every read is after a write, and lifetimes cover every access."""
-    written = {i for i, v in enumerate(plan.values) if v.place in ("input", "alias") or v.type.size == 0}
+    written = {i for i, v in enumerate(plan.values) if v.place == "input" or v.type.size == 0}
     for number, step in enumerate(plan.steps):
         touched = list(accesses(plan, step))
         for i, role in touched:
