@@ -13,9 +13,6 @@ from tracec.ir.kernel import Kernel, Loop, Scratch, Stmt, walk
 from tracec.ir.launch import Number
 from tracec.ir.resize import Settled
 
-#: Shapes whose loops may be of any length.
-_SHAPES = ("map", "row", "full", "column", "stripe", "transpose", "scan", "scatter", "atomic", "contraction")
-
 
 def is_open(kernel: Kernel) -> bool:
     """Whether one source of a kernel is right for all sizes.
@@ -25,7 +22,7 @@ def is_open(kernel: Kernel) -> bool:
     if Settled({}).kernel(kernel) is kernel:
         return True
     kept = [s for s in walk(kernel.body) if isinstance(s, Scratch)]
-    return kernel.shape in _SHAPES and not (kept and _varies_inside(kernel.body))
+    return not (kept and _varies_inside(kernel.body))
 
 
 def _varies_inside(body: Iterable[Stmt]) -> bool:
