@@ -18,7 +18,7 @@ PIECE = 8192
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class Range:
     """A part of one run: which, from where to where."""
 
     run: int
@@ -27,7 +27,7 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Runs:
+class AllRuns:
     """All runs of a kernel.
 
     Attributes:
@@ -41,7 +41,7 @@ class Runs:
     name: str
     arity: int
     rows: tuple[str, ...]
-    pieces: tuple[Piece, ...]
+    pieces: tuple[Range, ...]
     shared: bool
 
 
@@ -67,12 +67,12 @@ def call(plan: Plan, step: Launch) -> Statement:
     """All runs of a sized kernel: a table of pointers, a table of pieces, one loop over them."""
     kernel = plan.kernels[step.kernel]
     pieces = tuple(
-        Piece(run, start, min(start + PIECE, size))
+        Range(run, start, min(start + PIECE, size))
         for run, size in enumerate(step.sizes)
         for start in range(0, size, PIECE)
     )
     (outer,) = (s for s in kernel.body if isinstance(s, Loop))
     cost = nest_units((replace(outer, var=replace(outer.var, extent=1)),)) * sum(step.sizes)
     rows = tuple(", ".join(value(plan, a) for a in args) for args in step.args)
-    runs = Runs(kernel.name, len(kernel.buffers), rows, pieces, cost * NS_PER_UNIT >= MIN_PARALLEL_NS)
+    runs = AllRuns(kernel.name, len(kernel.buffers), rows, pieces, cost * NS_PER_UNIT >= MIN_PARALLEL_NS)
     return Statement("c/runs.j2", runs, (kernel.name,))
