@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import gc
+import mmap
 import threading
 
 import numpy as np
 import pytest
 
+from tracec.errors import OutOfMemoryError
 from tracec.runtime.pool import MIN_POOLED, Pool, _size_class
 
 FLOAT = np.dtype(np.float32)
@@ -80,3 +83,32 @@ def test_threads_may_share_it() -> None:
     for t in threads:
         t.join()
     assert not wrong
+
+
+def test_unused_blocks_are_given_back_where_there_is_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool, made = Pool(1 << 30), Pool._block
+    kept = pool.empty((1 << 20,), np.dtype(np.uint8), 1 << 20)
+    pool.empty((1 << 21,), np.dtype(np.uint8), 1 << 21)
+    assert pool.unused_bytes >= 1 << 21
+    full = [True]
+
+    def block(size: int) -> mmap.mmap:
+        if full[0] and pool.unused_bytes:
+            raise OSError(errno.ENOMEM, "Cannot allocate memory")
+        return made(size)
+
+    monkeypatch.setattr(pool, "_block", block)
+    kept[:] = 7
+    assert pool.empty((1 << 22,), np.dtype(np.uint8), 1 << 22).size == 1 << 22
+    assert (kept == 7).all()
+
+
+def test_a_lack_of_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = Pool(1 << 30)
+
+    def block(size: int) -> mmap.mmap:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(pool, "_block", block)
+    with pytest.raises(OutOfMemoryError, match="compile: no memory for 1048576 bytes of results or intermediate"):
+        pool.empty((1 << 20,), np.dtype(np.uint8), 1 << 20)

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from tracec.errors import OutOfMemoryError
+
 #: Smaller arrays come from NumPy, whose allocator is quick for them.
 MIN_POOLED = 1 << 15
 #: Blocks from this size on ask for huge pages.
@@ -47,6 +49,9 @@ class Pool:
             shape: Its shape.
             dtype: Its dtype.
             nbytes: Its size in bytes, which the caller knows beforehand.
+
+        Raises:
+            OutOfMemoryError: there is no memory for it, even without the unused blocks.
         """
         if nbytes < MIN_POOLED:
             return np.empty(shape, dtype)
@@ -63,8 +68,17 @@ class Pool:
         return np.ndarray(shape, dtype, self._leases[size](address))
 
     def _map(self, size: int) -> int:
-        # Python's default is memory that a forked child shares: what either wrote would be in the other's arrays.
-        block = mmap.mmap(-1, size, **_PRIVATE)
+        try:
+            block = self._block(size)
+        except OSError:
+            self.clear()
+            try:
+                block = self._block(size)
+            except OSError:
+                raise OutOfMemoryError(
+                    f"compile: no memory for {size} bytes of results or intermediate values",
+                    hint="use smaller batches or a narrower dtype, or free tensors that are not needed",
+                ) from None
         if size >= _HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
             try:
                 block.madvise(mmap.MADV_HUGEPAGE)
@@ -73,6 +87,11 @@ class Pool:
         address = ctypes.addressof(ctypes.c_char.from_buffer(block))
         self._memory[address] = block
         return address
+
+    @staticmethod
+    def _block(size: int) -> mmap.mmap:
+        # Python's default is memory that a forked child shares: what either wrote would be in the other's arrays.
+        return mmap.mmap(-1, size, **_PRIVATE)
 
     def _lease_type(self, size: int) -> Callable[[int], Any]:
         """A type of the arrays' bases; when one dies, its block is free again."""
