@@ -51,6 +51,10 @@ def _mnasnet(models):
     return models.MNASNet(0.35, num_classes=5, dropout=0.0)
 
 
+def _maxvit(models):
+    return models.MaxVit((32, 32), 8, 2, [8, 16], [2, 1], 4, 0.0, num_classes=5)
+
+
 def _googlenet(models):
     how = {"dropout": 0.0, "dropout_aux": 0.0, "init_weights": False}
     return models.GoogLeNet(5, transform_input=True, **how)
@@ -66,6 +70,7 @@ SMALL = {
     "efficientnet_b": (_efficientnet_b, 33),
     "googlenet": (_googlenet, 64),
     "inception": (_inception, 80),
+    "maxvit": (_maxvit, 32),
     "mnasnet": (_mnasnet, 64),
     "regnet": (_regnet, 32),
     "shufflenet": (_shufflenet, 64),

@@ -20,7 +20,7 @@ convnext_tiny 28_589_128, densenet121 7_978_856, densenet161 28_681_000, densene
 densenet201 20_013_928, efficientnet_b0 5_288_548, efficientnet_b1 7_794_184, efficientnet_b2 9_109_994,
 efficientnet_b3 12_233_232, efficientnet_b4 19_341_616, efficientnet_b5 30_389_784, efficientnet_b6 43_040_704,
 efficientnet_b7 66_347_960, efficientnet_v2_l 118_515_272, efficientnet_v2_m 54_139_356,
-efficientnet_v2_s 21_458_488, googlenet 13_004_888, inception_v3 27_161_264, mnasnet0_5 2_218_512,
+efficientnet_v2_s 21_458_488, googlenet 13_004_888, inception_v3 27_161_264, maxvit_t 30_919_624, mnasnet0_5 2_218_512,
 mnasnet0_75 3_170_208, mnasnet1_0 4_383_312, mnasnet1_3 6_282_256, mobilenet_v2 3_504_872,
 mobilenet_v3_large 5_483_032, mobilenet_v3_small 2_542_856, regnet_x_16gf 54_278_536, regnet_x_1_6gf 9_190_136,
 regnet_x_32gf 107_811_560, regnet_x_3_2gf 15_296_552, regnet_x_400mf 5_495_976, regnet_x_800mf 7_259_656,
@@ -56,7 +56,7 @@ def test_what_torchvision_gave(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["efficientnet", "regnet", "shufflenet", "swin", "swin_v2"])
+@pytest.mark.parametrize("name", ["efficientnet", "maxvit", "regnet", "shufflenet", "swin", "swin_v2"])
 def test_train_steps_compiled(name):
     # In float64: norms over few numbers make much of what rounding does to them.
     make, size = SMALL[name]
@@ -115,6 +115,8 @@ def test_mistakes(golden):
         "a line": lambda _: models.regnet.BlockParams.from_init_params(4, 7, 9.5, 2.0, 8),
         "windows": lambda _: models.swin_t(window_size=[7]),
         "heads": lambda _: models.swin_t(embed_dim=100, num_heads=[3, 6, 12, 24]),
+        "an image": lambda _: models.maxvit_t(input_size=(100, 224)),
+        "another image": lambda _: models.MaxVit((32, 32), 8, 2, [8], [1], 4, 0.0)(tracec.zeros(1, 3, 36, 36)),
         "a width": lambda _: models.MNASNet(0.0),
     }
     found = [f"# {name}\n{check_form(caught(None, mistake, []))}" for name, mistake in mistakes.items()]
