@@ -86,6 +86,36 @@ def read_image(
     return decode_image(path, mode, apply_exif_orientation)
 
 
+def decode_png(
+    input: Tensor, mode: ImageReadMode | str = ImageReadMode.UNCHANGED, apply_exif_orientation: bool = False
+) -> Tensor:
+    """A PNG file's bytes as an image; see `decode_image`."""
+    return decode_image(input, mode, apply_exif_orientation)
+
+
+def decode_jpeg(
+    input: Tensor | list[Tensor],
+    mode: ImageReadMode | str = ImageReadMode.UNCHANGED,
+    device: Any = "cpu",
+    apply_exif_orientation: bool = False,
+) -> Any:
+    """A JPEG file's bytes, or those of each of a list, as images on a device; see `decode_image`."""
+    if isinstance(input, list):
+        return [decode_jpeg(one, mode, device, apply_exif_orientation) for one in input]
+    return decode_image(input, mode, apply_exif_orientation).to(device)
+
+
+def write_file(filename: str | Path, data: Tensor) -> None:
+    """Write bytes, a row of uint8, into a file.
+
+    Raises:
+        DTypeError: these are no bytes.
+    """
+    if not isinstance(data, Tensor) or data.dtype is not tracec.uint8 or data.ndim != 1:
+        raise DTypeError("write_file: bytes are a row of uint8", hint="encode_png(image)")
+    Path(filename).write_bytes(data.cpu().numpy().tobytes())
+
+
 def encode_png(input: Tensor, compression_level: int = 6) -> Tensor:
     """The bytes of a PNG file.
 
@@ -129,5 +159,6 @@ def _encoded(name: str, image: Any, **options: Any) -> Tensor:
 
 
 __all__ = [
-    "ImageReadMode", "decode_image", "encode_jpeg", "encode_png", "read_file", "read_image", "write_jpeg", "write_png",
+    "ImageReadMode", "decode_image", "decode_jpeg", "decode_png", "encode_jpeg", "encode_png", "read_file",
+    "read_image", "write_file", "write_jpeg", "write_png",
 ]  # fmt: skip
