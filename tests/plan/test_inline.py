@@ -82,6 +82,18 @@ def test_concatenations_are_read_through_few_others(target: str) -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
+def test_what_is_made_of_many_parts_is_not_chosen_again_by_each_reader(target: str) -> None:
+    with made_from(None):
+        parts = inputs(*[(4,)] * 8)
+        whole = ops.neg(ops.concatenate(*parts, axis=0))
+        rows = tuple(ops.exp(ops.expand(whole, shape=(n, 32))) for n in (3, 5, 7))
+        graph = Graph(tuple(parts), rows)
+    kernels = make_plan(graph, TARGETS[target]).kernels
+    assert sorted(len(kernel.buffers) for kernel in kernels) == [2, 2, 2, 9]
+    check(graph)
+
+
+@pytest.mark.parametrize("target", TARGETS)
 def test_a_product_reads_a_concatenation_from_memory(target: str) -> None:
     with made_from(None):
         x, y, w = inputs((2, 8, 6, 6), (2, 4, 6, 6), (8, 1, 3, 3), dtype=dt.float32)

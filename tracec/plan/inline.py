@@ -40,6 +40,8 @@ MOST_ASKED = 4
 def operation_cost(node: Node) -> int:
     """What one element of the node costs by itself, in simple vector operations."""
     lower = node.op.lower
+    if node.op.name == "concatenate":
+        return len(node.inputs) - 1  # a choice each, of all parts where elements are computed side by side
     if isinstance(lower, Pull):
         return 0 if lower.view or node.op.name == "iota" else 12 if node.op.name == "random_bits" else 2
     return _COSTS.get(lower.scalar, 1) if isinstance(lower, Elementwise) else 1

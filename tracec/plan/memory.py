@@ -5,6 +5,8 @@ Offline dynamic storage allocation by lifetimes; see `assign` for the heuristics
 
 from __future__ import annotations
 
+import math
+from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -12,8 +14,6 @@ from tracec.ir.extent import Symbol, Values, at, is_varying, plain, symbolic, un
 
 #: Offsets are multiples of this: a cache line, and the widest vector load.
 ALIGN = 64
-#: Steps of a stretch, by which spans are looked up that may meet in time.
-_STRETCH = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,39 +104,34 @@ def assign(spans: Sequence[Span]) -> tuple[list[int], int]:
         lambda k: (-(spans[k].last - spans[k].first), -spans[k].size),
         lambda k: (-spans[k].last, -spans[k].size),
     )
-    best: tuple[list[int], int] | None = None
-    for key in orders:
-        offsets, size = _first_fit(spans, sorted(range(len(spans)), key=key))
-        if best is None or size < best[1]:
-            best = offsets, size
+    best = _first_fit(spans, sorted(range(len(spans)), key=orders[0]))
+    assert best is not None
+    for key in orders[1:]:
         if best[1] <= bound:
             break
-    assert best is not None
+        best = _first_fit(spans, sorted(range(len(spans)), key=key), best[1]) or best
     return best
 
 
-def _first_fit(spans: Sequence[Span], order: Sequence[int]) -> tuple[list[int], int]:
-    """Give each span the lowest offset that is free during all of its steps."""
+def _first_fit(
+    spans: Sequence[Span], order: Sequence[int], less_than: float = math.inf
+) -> tuple[list[int], int] | None:
+    """Give each span the lowest offset that is free during all of its steps; None where that takes too many bytes."""
     offsets = [0] * len(spans)
-    placed: dict[int, list[int]] = {}  # by stretch of steps, so that only neighbours in time are looked at
+    placed: list[tuple[int, int, int, int]] = []  # begin, end, first and last step; lowest first, as they are looked at
     total = 0
     for k in order:
         s = spans[k]
-        size = aligned(s.size)
-        stretches = range(s.first // _STRETCH, s.last // _STRETCH + 1)
-        near = {j for stretch in stretches for j in placed.get(stretch, ())}
-        busy = sorted(
-            (offsets[j], offsets[j] + aligned(spans[j].size))
-            for j in near
-            if spans[j].first <= s.last and s.first <= spans[j].last
-        )
-        offset = 0
-        for low, high in busy:
-            if low - offset >= size:
-                break
-            offset = max(offset, high)
+        size, first, last, offset = aligned(s.size), s.first, s.last, 0
+        for low, high, begins, ends in placed:
+            if begins <= last and first <= ends:
+                if low - offset >= size:
+                    break
+                if high > offset:
+                    offset = high
         offsets[k] = offset
-        for stretch in stretches:
-            placed.setdefault(stretch, []).append(k)
+        insort(placed, (offset, offset + size, first, last))
         total = max(total, offset + size)
+        if total >= less_than:
+            return None
     return offsets, total

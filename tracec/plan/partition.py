@@ -68,6 +68,7 @@ class Partition:
         self.early = early
         self.routines = routines
         self.inlined = inlined
+        self.outputs = frozenset(graph.outputs)
         self.roots = self._roots()
         self.backward = backward_part(graph)
         self.rank = {n: k for k, n in enumerate(graph.nodes)}
@@ -90,7 +91,7 @@ class Partition:
 
     def _roots(self) -> list[Node]:
         """Nodes that are computed once: those that are not inlined, and outputs."""
-        wanted = {o for o in self.graph.outputs if not is_input(o) and not is_constant(o)}
+        wanted = {o for o in self.outputs if not is_input(o) and not is_constant(o)}
         return [n for n in self.graph.nodes if n in wanted or n not in self.inlined]
 
     def _add(self, node: Node) -> None:
@@ -300,7 +301,7 @@ class Partition:
         found, best, most = set[Node](), set[Node](), 0
         for node in reversed(group.nodes[1:]):
             there = all(u in found or self.group_of[u] is reader for u in users.get(node, ()))
-            if there and is_pointwise(node) and node not in self.graph.outputs:
+            if there and is_pointwise(node) and node not in self.outputs:
                 found.add(node)
                 saved = self._bytes_saved(group, found, reader, users)
                 best, most = (set(found), saved) if saved > most else (best, most)
@@ -311,10 +312,11 @@ class Partition:
         rest = {n for n in group.nodes if n not in moved}
         operands = frozenset[Node]().union(*(group.reads[n] for n in moved)) - moved
         kept = frozenset[Node]().union(*(group.reads[n] for n in rest)) | rest
-        stored = {n for n in rest if n in self.graph.outputs or not users.get(n, set()).issubset(group.nodes)}
+        passed = operands & rest
+        stored = {n for n in passed if n in self.outputs or not users.get(n, set()).issubset(group.nodes)}
         written_and_read = 2 * bytes_of(moved & reader.operands)
         read_here, read_there = bytes_of(operands - kept), bytes_of(operands - reader.operands)
-        return written_and_read + read_here - read_there - bytes_of((operands & rest) - stored)
+        return written_and_read + read_here - read_there - bytes_of(passed - stored)
 
     def _move(self, group: Group, moved: set[Node], reader: Group) -> Group | None:
         """Move members of a group into another, where the rules allow; what is left of it, or None."""
