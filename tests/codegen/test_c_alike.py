@@ -93,7 +93,7 @@ def test_sizes_of_arrays_and_divisors_are_not_given() -> None:
 
 
 def test_what_names_sizes_that_vary_where_none_is_given_stays_apart() -> None:
-    for line in ("  y[{}] = y[n % size_3];\n", "#pragma omp parallel for if(parallel: size_3)\n  y[{}] = 1;\n"):
+    for line in ("  y[2 * {}] = y[n % size_3];\n", "#pragma omp parallel for if(parallel: size_3)\n  y[2 * {}] = 1;\n"):
         assert len(alike([written("k0_f", line.format(64)), written("k1_f", line.format(128))])) == 2
     one, calls = given("  y[0] = y[2 * size_3];\n", "  y[0] = y[2 * size_4];\n")
     assert "y[0] = y[2 * given0];" in one
