@@ -203,14 +203,20 @@ def calls_seen(names: Iterable[Iterable[str]], held: Mapping[Any, str]) -> Itera
         return
 
     def note(frame: types.FrameType, event: str, function: Any) -> None:
-        found = None
-        if event == "c_call" and isinstance(function, types.BuiltinFunctionType):
-            found = held.get(function)
-        elif event == "call":
-            found, frame = held.get(frame.f_code), frame.f_back or frame
+        # At every call and return of what is recorded: most are left by one look at a table.
+        if event == "call":
+            found = held.get(frame.f_code)
+            if found is None:
+                return
+            frame = frame.f_back or frame
+        elif event == "c_call":
+            found = held.get(function) if isinstance(function, types.BuiltinFunctionType) else None
+        else:
+            return
         if found is not None and not of_library(frame.f_globals.get("__name__")):
             observe(found)
-        _note_call(frame, event, function)
+        if event == "c_call" and function.__name__ in CALLS:
+            _note_call(frame, function)
 
     before = sys.getprofile()
     sys.setprofile(note)
@@ -220,10 +226,8 @@ def calls_seen(names: Iterable[Iterable[str]], held: Mapping[Any, str]) -> Itera
         sys.setprofile(before)
 
 
-def _note_call(frame: types.FrameType, event: str, function: Any) -> None:
-    what = CALLS.get(function.__name__) if event == "c_call" else None
-    if what is None:
-        return
+def _note_call(frame: types.FrameType, function: Any) -> None:
+    what = CALLS[function.__name__]
     module = function.__self__.__module__ if isinstance(function.__self__, type) else function.__module__
     caller: Any = frame
     while caller.f_globals.get("__name__") == "inspect":
