@@ -1,4 +1,4 @@
-"""Pictures of several images, files of them, and boxes drawn into them."""
+"""Pictures of several images, files of them, and what is drawn into them: boxes, masks, points; flows as colours."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 import tracec
 from tracec import Tensor
@@ -183,20 +185,173 @@ def _check_boxes(image: Any, boxes: Any, labels: Any) -> None:
         raise ArgumentError(f"{name}: {len(labels)} labels for {len(boxes)} boxes", hint="give one for each")
 
 
-def _shades(colors: Any, count: int) -> list[tuple[int, ...]]:
-    """Red, green and blue of each box."""
+def _shades(colors: Any, count: int, name: str = "draw_bounding_boxes") -> list[tuple[int, ...]]:
+    """Red, green and blue of each thing."""
     if colors is None:
         colors = [f"hsl({k * 137 % 360}, 90%, 50%)" for k in range(count)]  # the golden angle keeps them apart
     one = isinstance(colors, (str, tuple))
     if not one and len(colors) < count:
-        raise ArgumentError(f"draw_bounding_boxes: {len(colors)} colours for {count} boxes", hint="one for each")
+        things = "boxes" if name == "draw_bounding_boxes" else "masks"
+        raise ArgumentError(f"{name}: {len(colors)} colours for {count} {things}", hint="one for each")
     found = []
     for color in [colors] * count if one else colors[:count]:
         try:
             found.append(ImageColor.getrgb(color)[:3] if isinstance(color, str) else tuple(int(n) for n in color))
         except ValueError as error:
-            raise ArgumentError(f"draw_bounding_boxes: {error}", hint="e.g. 'red', '#ff0000'") from None
+            raise ArgumentError(f"{name}: {error}", hint="e.g. 'red', '#ff0000'") from None
     return found
 
 
-__all__ = ["draw_bounding_boxes", "make_grid", "save_image"]
+def _check_image(name: str, image: Any) -> None:
+    if not isinstance(image, Tensor):
+        raise ArgumentTypeError(f"{name}: takes tensors, {type(image).__name__} given", hint="pil_to_tensor(image)")
+    if image.ndim != 3 or image.shape[0] != 3:
+        raise ShapeError(f"{name}: an image of shape {tuple(image.shape)}", hint="(3, H, W): one image in colour")
+    if not (image.dtype is tracec.uint8 or image.dtype.is_floating_point):
+        raise DTypeError(f"{name}: takes uint8 or floats, given is {image.dtype.name}", hint="image.to(tracec.uint8)")
+
+
+def draw_segmentation_masks(image: Tensor, masks: Tensor, alpha: float = 0.8, colors: Any = None) -> Tensor:
+    """An image with masks over it, black where several are.
+
+    Args:
+        image: ``(3, H, W)``, uint8, or floats of 0 to 1.
+        masks: bool, ``(N, H, W)``, or one, ``(H, W)``.
+        alpha: How much masks cover, 0 to 1.
+        colors: One for all or one for each: a name, ``"#rrggbb"`` or three numbers; by default each another one.
+
+    Returns:
+        ``(3, H, W)`` of the image's dtype.
+
+    Raises:
+        ShapeError: shapes are others.
+        DTypeError: dtypes are.
+        ArgumentError: there are not as many colours as masks, or ``alpha`` is no share.
+    """
+    name = "draw_segmentation_masks"
+    _check_image(name, image)
+    if not isinstance(masks, Tensor) or masks.dtype is not tracec.bool:
+        raise DTypeError(f"{name}: masks are bools", hint="scores > 0.5")
+    masks = masks[None] if masks.ndim == 2 else masks
+    if masks.ndim != 3 or tuple(masks.shape[1:]) != tuple(image.shape[1:]):
+        raise ShapeError(
+            f"{name}: masks of shape {tuple(masks.shape)}", hint=f"(N, {image.shape[1]}, {image.shape[2]})"
+        )
+    if not 0 <= alpha <= 1:
+        raise ArgumentError(f"{name}: alpha={alpha!r}", hint="0 to 1")
+    covered, image = image.detach().clone(), image.detach()
+    most = 1 if image.dtype.is_floating_point else 255
+    for mask, shade in zip(masks, _shades(colors, len(masks), name), strict=True):
+        color = tracec.tensor([n / 255 * most for n in shade], device=image.device).to(image.dtype)
+        covered = tracec.where(mask, color[:, None, None], covered)
+    covered = tracec.where(masks.sum(0) > 1, covered.new_zeros(()), covered)
+    return (image * (1 - alpha) + covered * alpha).to(image.dtype)
+
+
+def draw_keypoints(
+    image: Tensor,
+    keypoints: Tensor,
+    connectivity: Sequence[tuple[int, int]] | None = None,
+    colors: Any = None,
+    radius: int = 2,
+    width: int = 3,
+    visibility: Tensor | None = None,
+) -> Tensor:
+    """An image with points drawn into it, and lines between them.
+
+    Args:
+        image: ``(3, H, W)``, uint8, or floats of 0 to 1.
+        keypoints: Of each of N things K points, from the left and from the top, ``(N, K, 2)``.
+        connectivity: Which two points of a thing have a line between them.
+        colors: Of all points: a name, ``"#rrggbb"`` or three numbers; by default white.
+        radius: Of points.
+        width: Of lines.
+        visibility: Which points are drawn, ``(N, K)``; by default all.
+
+    Returns:
+        ``(3, H, W)`` of the image's dtype.
+
+    Raises:
+        ShapeError: shapes are others.
+        DTypeError: the image is of another dtype.
+        ArgumentError: a line's point is not there.
+    """
+    name = "draw_keypoints"
+    _check_image(name, image)
+    if not isinstance(keypoints, Tensor) or keypoints.ndim != 3 or keypoints.shape[2] != 2:
+        raise ShapeError(f"{name}: points of shape {tuple(getattr(keypoints, 'shape', ()))}", hint="(N, K, 2)")
+    things, points = int(keypoints.shape[0]), int(keypoints.shape[1])
+    seen = tracec.ones(things, points) if visibility is None else visibility
+    if seen.numel() != things * points:
+        raise ShapeError(f"{name}: visibility of shape {tuple(seen.shape)}", hint=f"({things}, {points})")
+    lines = [tuple(pair) for pair in connectivity or ()]
+    if any(len(pair) != 2 or not all(0 <= k < points for k in pair) for pair in lines):
+        raise ArgumentError(f"{name}: connectivity={connectivity!r}", hint=f"pairs of points, 0 to {points - 1}")
+    floating = image.dtype.is_floating_point
+    values = (image.detach() * 255).round().clamp(0, 255).to(tracec.uint8) if floating else image.detach()
+    picture = to_pil_image(values)
+    draw = ImageDraw.Draw(picture)
+    shade = None if colors is None else _shades(colors if isinstance(colors, str) else tuple(colors), 1, name)[0]
+    shown = seen.reshape(things, points).to(tracec.bool).tolist()
+    for thing, there in zip(keypoints.long().tolist(), shown, strict=True):
+        for (x, y), drawn in zip(thing, there, strict=True):
+            if drawn:
+                draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=shade, width=0)
+        for one, other in lines:
+            if there[one] and there[other]:
+                draw.line((*thing[one], *thing[other]), width=width)
+    found = pil_to_tensor(picture).to(image.device)
+    return found.to(image.dtype) / 255 if floating else found
+
+
+#: From one pure colour to the next: which channel goes up (1) or down (-1), and in how many steps.
+_WHEEL = ((1, 1, 15), (0, -1, 6), (2, 1, 4), (1, -1, 11), (0, 1, 13), (2, -1, 6))
+
+
+def _wheel() -> np.ndarray[Any, Any]:
+    """The colours of directions, around the circle, ``(55, 3)``. Source: Baker et al., "A database and evaluation
+    methodology for optical flow", 2011."""
+    rows, color = [], [255, 0, 0]
+    for channel, way, steps in _WHEEL:
+        begin = color[channel]
+        for k in range(steps):
+            color[channel] = begin + way * (255 * k // steps)
+            rows.append(list(color))
+        color[channel] = begin + way * 255
+    return np.array(rows, np.float32)
+
+
+def flow_to_image(flow: Tensor) -> Tensor:
+    """Where pixels go as colours: the direction as the hue, and how far, of the farthest, as how strong it is.
+
+    Args:
+        flow: To the right and down, float32, ``(2, H, W)`` or ``(N, 2, H, W)``.
+
+    Returns:
+        uint8, ``(3, H, W)`` or ``(N, 3, H, W)``.
+
+    Raises:
+        ShapeError: there are other axes.
+        DTypeError: it is not float32.
+    """
+    if not isinstance(flow, Tensor) or flow.dtype is not tracec.float32:
+        raise DTypeError("flow_to_image: flows are float32", hint="flow.float()")
+    if flow.ndim not in (3, 4) or flow.shape[-3] != 2:
+        raise ShapeError(f"flow_to_image: a flow of shape {tuple(flow.shape)}", hint="(2, H, W) or (N, 2, H, W)")
+    if not flow.numel():
+        return flow.new_zeros((*flow.shape[:-3], 3, *flow.shape[-2:]), dtype=tracec.uint8)
+    flow = flow.detach()
+    flow = flow / (flow.square().sum(-3).sqrt().max() + tracec.finfo(tracec.float32).eps)
+    right, down = flow.unbind(-3)
+    far = flow.square().sum(-3).sqrt()[..., None]
+    wheel = tracec.tensor(_wheel(), device=flow.device) / 255
+    place = (tracec.atan2(-down, -right) / math.pi + 1) / 2 * (len(wheel) - 1)
+    low = place.floor().long().clamp(0, len(wheel) - 1)
+    part = (place - low)[..., None]
+    hue = (1 - part) * wheel[low] + part * wheel[(low + 1) % len(wheel)]
+    return ((1 - far * (1 - hue)) * 255).floor().to(tracec.uint8).movedim(-1, -3)
+
+
+__all__ = [
+    "draw_bounding_boxes", "draw_keypoints", "draw_segmentation_masks", "flow_to_image", "make_grid", "save_image",
+]  # fmt: skip
