@@ -3,7 +3,8 @@
 ``python -m benchmarks.eager`` prints for a small network of linear layers, for the digits example's convolutional one
 and for a transformer the medians of alternating rounds, in microseconds of this thread on the processor, and the ratio
 of the two. With ``--large``, the same of networks whose time goes to their kernels; with ``--optimizers``, what a step
-of each optimiser takes for the network of linear layers.
+of each optimiser takes for the network of linear layers; with ``--operators``, single operators
+(`benchmarks.eager_operators`).
 """
 
 import argparse
@@ -19,6 +20,8 @@ from typing import Any
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
+
+from benchmarks.eager_operators import table
 
 PARTS = ("forward", "backward", "step", "all")
 Network = Callable[[Any], tuple[Any, tuple[int, ...]]]
@@ -110,10 +113,14 @@ def main() -> None:
     parser.add_argument("--libraries", default="torch,tracec", help="two or more, with commas between")
     parser.add_argument("--large", action="store_true", help="networks whose time goes to their kernels")
     parser.add_argument("--optimizers", action="store_true", help="the steps of all optimisers instead")
+    parser.add_argument("--operators", nargs="?", const="", help="single operators: those that begin so, or all")
     args = parser.parse_args()
     libraries = args.libraries.split(",")
     if "torch" in libraries:
         importlib.import_module("torch").set_num_threads(1)
+    if args.operators is not None:
+        table(libraries, args.rounds // 4, args.operators)
+        return
     chosen = {name: (linear, name, {"lr": 1e-3}) for name in OPTIMIZERS} if args.optimizers else STEPS
     chosen = LARGE if args.large else chosen
     for name, what in chosen.items():

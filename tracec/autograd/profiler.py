@@ -48,6 +48,7 @@ def _backward_name(frame: FrameType) -> str:
 _WATCHED: dict[CodeType, Callable[[FrameType], str]] = {
     dispatch.apply.__code__: _operator,
     compositions.Composed.__call__.__code__: _composition,
+    compositions.Composed.with_kept.__code__: _composition,
     backward.ArrayEngine.pull.__code__: _backward_name,
     backward.RecordedEngine.pull.__code__: _backward_name,
 }

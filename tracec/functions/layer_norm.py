@@ -9,6 +9,7 @@ from typing import Any
 from tracec import ops
 from tracec.errors import ArgumentTypeError, ShapeError
 from tracec.functions.common import cast, check_floating, check_real, check_tensor, fail
+from tracec.functions.norm_arrays import layer_norm_at_once
 from tracec.ir import dtype as dt
 from tracec.ir.types import Shape
 from tracec.record.autocast import FLOAT32, under_autocast
@@ -52,7 +53,7 @@ def _layer_norm_back(
     ct: Any, out: Any, x: Any, *scales: Any, axes: Shape, eps: float, weighted: bool
 ) -> tuple[Any, ...]:  # fmt: skip
     """The gradients of an input that is normalised, a weight and a bias; statistics are worked out again."""
-    centred, rstd = _centred_and_rstd(x, axes, eps)
+    centred, rstd = centred_and_rstd(x, axes, eps)
     standard = ops.mul(centred, rstd)
     wanted = ops.mul(ct, scales[0]) if weighted else ct
     along = ops.mul(standard, mean_over(ops.mul(wanted, standard), axes))
@@ -64,9 +65,9 @@ def _layer_norm_back(
     )
 
 
-@composed("native_layer_norm", _layer_norm_back)
+@composed("native_layer_norm", _layer_norm_back, eager=layer_norm_at_once)
 def _layer_norm(x: Any, *scales: Any, axes: Shape, eps: float, weighted: bool) -> Any:
-    result = ops.mul(*_centred_and_rstd(x, axes, eps))
+    result = ops.mul(*centred_and_rstd(x, axes, eps))
     for weight in scales[:weighted]:
         result = ops.mul(result, weight)
     for bias in scales[weighted:]:
@@ -125,7 +126,7 @@ def mean_over(x: Any, axes: Shape) -> Any:
     return ops.div(ops.sum(x, axes=axes, keepdims=True), max(math.prod(x.shape[a] for a in axes), 1))
 
 
-def _centred_and_rstd(x: Any, axes: Shape, eps: float) -> tuple[Any, Any]:
+def centred_and_rstd(x: Any, axes: Shape, eps: float) -> tuple[Any, Any]:
     """Elements less their mean over axes, and the reciprocal of their standard deviation."""
     centred = ops.sub(x, mean_over(x, axes))
     return centred, ops.rsqrt(ops.add(mean_over(ops.mul(centred, centred), axes), eps))
@@ -134,7 +135,7 @@ def _centred_and_rstd(x: Any, axes: Shape, eps: float) -> tuple[Any, Any]:
 def standardised(x: Tensor, axes: Shape, eps: float) -> Tensor:
     """Zero mean and unit variance over axes, in float32 at least."""
     x = cast(x, x.dtype.compute)
-    return ops.mul(*_centred_and_rstd(x, axes, eps))
+    return ops.mul(*centred_and_rstd(x, axes, eps))
 
 
 def affine(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:

@@ -10,6 +10,7 @@ from tracec.errors import ArgumentError, ArgumentTypeError, AxisError, DTypeErro
 from tracec.functions.common import check_choice, check_floating, check_tensor, fail, filled, iota, reshaped
 from tracec.functions.convolution import linear
 from tracec.functions.extremes import pick_along
+from tracec.functions.loss_arrays import nll_loss_at_once
 from tracec.functions.reduction import mean_of
 from tracec.functions.softmax import log_softmax
 from tracec.ir import dtype as dt
@@ -229,7 +230,7 @@ def _against_classes(
     return result
 
 
-@composed("nll_loss")
+@composed("nll_loss", eager=nll_loss_at_once)
 def _of_classes(logp: Any, target: Any, *weights: Any, ignored: int, reduction: str, smoothing: float) -> Any:
     """The loss of log probabilities against classes, with a weight for each class where one is given."""
     axis, shape = _class_axis(logp), tuple(logp.shape)

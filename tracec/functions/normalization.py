@@ -19,10 +19,12 @@ from tracec.functions.common import (
     one_integer,
     reshaped,
 )
-from tracec.functions.layer_norm import affine, mean_over, standardised
+from tracec.functions.layer_norm import centred_and_rstd, mean_over
+from tracec.functions.norm_arrays import batch_norm_at_once, fixed_norm_at_once, group_norm_at_once
 from tracec.functions.norms import Axes, norm
 from tracec.ir import dtype as dt
 from tracec.record.autocast import FLOAT32, under_autocast
+from tracec.record.cell import new_tensor
 from tracec.record.compositions import FusedUpdate, composed
 from tracec.record.mode import no_grad
 from tracec.record.out import write_out
@@ -80,19 +82,39 @@ def batch_norm(
     if input.ndim < 2:
         return input.clone()
     x = cast(input, input.dtype.compute)
-    along = (1, channels) + (1,) * (input.ndim - 2)
+    of_channels = [t for t in (weight, bias) if t is not None]
+    options = {"eps": eps, "weighted": weight is not None}
     if training:
+        at_once = _by_batch.with_kept(x, *of_channels, **options)
+        if at_once is not None:
+            result, (mean, variance, *_) = at_once
+            _keep(running_mean, running_var, new_tensor(mean), new_tensor(variance), x.numel() // channels, momentum)
+            return cast(result, input.dtype)
         off, variance = _batch_statistics(x, running_mean, running_var, momentum)
     elif running_mean is None or running_var is None:
         fail(ArgumentError, "batch_norm: no running statistics to normalise by", "pass them, or training=True")
     else:
-        off, variance = ops.sub(x, reshaped(running_mean, along)), reshaped(running_var, along)
-    of_channels = [t for t in (weight, bias) if t is not None]
-    return cast(_scaled(off, variance, *of_channels, eps=eps, weighted=weight is not None), input.dtype)
+        return cast(_by_kept(x, running_mean, running_var, *of_channels, **options), input.dtype)
+    return cast(_scaled(off, variance, *of_channels, **options), input.dtype)
 
 
-@composed("native_batch_norm")
-def _scaled(off: Any, variance: Any, *of_channels: Any, eps: float, weighted: bool) -> Any:
+@composed("native_batch_norm", eager=fixed_norm_at_once)
+def _by_kept(x: Any, mean: Any, variance: Any, *of_channels: Any, eps: float, weighted: bool) -> Any:
+    """Elements less a mean by the root of a variance, both of their channel."""
+    along = (1, x.shape[1]) + (1,) * (x.ndim - 2)
+    off = ops.sub(x, reshaped(mean, along))
+    return _scale(off, reshaped(variance, along), *of_channels, eps=eps, weighted=weighted)
+
+
+@composed("native_batch_norm", eager=batch_norm_at_once)
+def _by_batch(x: Any, *of_channels: Any, eps: float, weighted: bool) -> Any:
+    """Elements less their channel's mean by the root of its variance, both of the batch."""
+    axes = (0, *range(2, x.ndim))
+    off = ops.sub(x, mean_over(x, axes))
+    return _scale(off, mean_over(ops.mul(off, off), axes), *of_channels, eps=eps, weighted=weighted)
+
+
+def _scale(off: Any, variance: Any, *of_channels: Any, eps: float, weighted: bool) -> Any:
     """Elements less their channel's mean by the root of its variance, scaled and moved by channel where told."""
     weight, bias = of_channels[:weighted], of_channels[weighted:]
     along = (1, off.shape[1]) + (1,) * (off.ndim - 2)
@@ -102,6 +124,9 @@ def _scaled(off: Any, variance: Any, *of_channels: Any, eps: float, weighted: bo
         scale = ops.mul(scale, reshaped(weight[0], along))
     result = ops.mul(off, scale)
     return ops.add(result, reshaped(bias[0], along)) if bias else result
+
+
+_scaled = composed("native_batch_norm")(_scale)
 
 
 def _batch_statistics(
@@ -129,6 +154,10 @@ def _keep(
     # The kept variance is the unbiased one.
     given = [(running_mean, mean, 1.0), (running_var, variance, count / (count - 1))]
     with no_grad():
+        if running_mean is not None and running_var is not None:
+            numbers = (1.0 - momentum, momentum, count / (count - 1))
+            if _BOTH_MOVED_ON.write([([running_mean, running_var], [mean, variance])], numbers):
+                return
         for kept, now, unbiased in ((k, now, u) for k, now, u in given if k is not None):
             numbers = (1.0 - momentum, momentum, unbiased)
             if not _MOVED_ON.write([([kept], [now])], numbers):
@@ -140,6 +169,13 @@ def _moved_on(kept: Any, now: Any, rest: Any, momentum: Any, unbiased: Any) -> t
     return (ops.add(ops.mul(kept, rest), ops.mul(now, momentum)),)
 
 
+def _both_moved_on(
+    mean: Any, variance: Any, mean_now: Any, variance_now: Any, rest: Any, momentum: Any, unbiased: Any
+) -> tuple[Any, ...]:  # fmt: skip
+    return *_moved_on(mean, mean_now, rest, momentum, 1.0), *_moved_on(variance, variance_now, rest, momentum, unbiased)
+
+
+_BOTH_MOVED_ON = FusedUpdate(_both_moved_on)
 _MOVED_ON = FusedUpdate(_moved_on)
 
 
@@ -217,15 +253,22 @@ def group_norm(
 
 def _by_groups(x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
     """Groups of channels of each example standardised, then scaled and moved by channel."""
-    n, channels = tuple(x.shape[:2])
+    of_channels = [t for t in (weight, bias) if t is not None]
+    wide = cast(x, x.dtype.compute)
+    return cast(_of_groups(wide, *of_channels, groups=groups, eps=eps, weighted=weight is not None), x.dtype)
+
+
+@composed("native_group_norm", eager=group_norm_at_once)
+def _of_groups(x: Any, *of_channels: Any, groups: int, eps: float, weighted: bool) -> Any:
+    n, channels = x.shape[:2]
     rows = reshaped(x, (n, groups, math.prod(x.shape[1:]) // max(groups, 1)))
+    result = reshaped(ops.mul(*centred_and_rstd(rows, (2,), eps)), tuple(x.shape))
     along = (1, channels) + (1,) * (x.ndim - 2)
-    result = affine(
-        reshaped(standardised(rows, (2,), eps), tuple(x.shape)),
-        None if weight is None else reshaped(weight, along),
-        None if bias is None else reshaped(bias, along),
-    )
-    return cast(result, x.dtype)
+    for weight in of_channels[:weighted]:
+        result = ops.mul(result, reshaped(weight, along))
+    for bias in of_channels[weighted:]:
+        result = ops.add(result, reshaped(bias, along))
+    return result
 
 
 def instance_norm(

@@ -26,8 +26,11 @@ from tracec.functions.common import (
     per_axis,
     table,
 )
+from tracec.functions.pool_arrays import avg_pool_at_once, max_pool_at_once
 from tracec.ir import dtype as dt
 from tracec.ir.types import Shape
+from tracec.ops.pool import max_windows_back
+from tracec.record.compositions import composed
 from tracec.record.tensor import Tensor
 
 Sizes = int | Sequence[int]
@@ -91,13 +94,6 @@ class Pool:
             found.append(count - 1 if ceil_mode and (count - 1) * step >= size + p else count)
         return tuple(found)
 
-    def windows(self, x: Tensor, value: float) -> Tensor:
-        """(..., *counts, *kernel) of the input, padded by a value."""
-        lead = (0,) * (x.ndim - self.n)
-        if any(self.padding) or any(self.high):
-            x = ops.pad(x, low=lead + self.padding, high=lead + self.high, value=value)
-        return ops.windows(x, size=self.kernel, stride=self.stride, dilation=self.dilation)
-
     def elements(self, count_include_pad: bool) -> Any:
         """How many elements each window counts, as an array of shape ``counts``, or the number if it is one."""
         along = []
@@ -142,10 +138,15 @@ def _max_pool(
     params = {
         "size": pool.kernel, "stride": pool.stride, "dilation": pool.dilation, "low": pool.padding, "high": pool.high,
     }  # fmt: skip
-    values = ops.max_windows(x, **params)
+    values = _largest(x, **params)
     if not return_indices:
         return values
     return values, _positions(pool, cast(ops.max_windows_at(x.detach(), values.detach(), **params), dt.int64))
+
+
+@composed("max_windows", max_windows_back, eager=max_pool_at_once)
+def _largest(x: Any, **params: Shape) -> Any:
+    return ops.max_windows(x, **params)
 
 
 def _positions(pool: Pool, at: Tensor) -> Tensor:
@@ -191,15 +192,29 @@ def _avg_pool(
         fail(ArgumentError, f"{name}: divisor_override is 0", "divide by another number")
     check_flag(name, count_include_pad, "count_include_pad")
     pool = Pool(name, n, x, kernel_size, stride, padding, 1, ceil_mode)
-    windows = pool.windows(x, 0)
-    total = ops.sum(windows, axes=tuple(range(windows.ndim - n, windows.ndim)), keepdims=False)
     divisor: Any = pool.elements(count_include_pad) if divisor_override is None else divisor_override
-    if not isinstance(divisor, int):
-        divisor = table(divisor, x.dtype, x)
+    divisors = [] if isinstance(divisor, int) else [table(divisor, x.dtype, x)]
     if x.dtype.is_floating_point:
-        return ops.div(total, divisor)
+        params = {"size": pool.kernel, "stride": pool.stride, "low": pool.padding, "high": pool.high}
+        result: Tensor = _mean(x, *divisors, **params, divisor=0 if divisors else divisor)
+        return result
+    total = _total(x, pool.kernel, pool.stride, pool.padding, pool.high)
     # Integers are divided towards zero.
-    return div(total, divisor, rounding_mode="trunc")
+    return div(total, *(divisors or [divisor]), rounding_mode="trunc")
+
+
+@composed("avg_windows", eager=avg_pool_at_once)
+def _mean(x: Any, *divisors: Any, size: Shape, stride: Shape, low: Shape, high: Shape, divisor: int) -> Any:
+    return ops.div(_total(x, size, stride, low, high), *(divisors or [divisor]))
+
+
+def _total(x: Any, size: Shape, stride: Shape, low: Shape, high: Shape) -> Any:
+    """The sums of windows of the input, padded by zeros."""
+    lead = (0,) * (x.ndim - len(size))
+    if any(low) or any(high):
+        x = ops.pad(x, low=lead + low, high=lead + high, value=0)
+    windows = ops.windows(x, size=size, stride=stride, dilation=(1,) * len(size))
+    return ops.sum(windows, axes=tuple(range(windows.ndim - len(size), windows.ndim)), keepdims=False)
 
 
 def _lp_pool(

@@ -21,6 +21,9 @@ Eager = Callable[..., Any]
 #: entered twice, and threads share this one.
 SILENT = Context()
 SILENT.run(np.seterr, all="ignore")
+# Lines shorter than this NumPy brings together in a buffer where an operand is repeated for them, which takes as long
+# as the operation. It is 8192 by default; a line of a thousand elements is worth a loop of its own.
+SILENT.run(np.setbufsize, 1024)
 
 #: The characters of float16 and bfloat16: the quickest test there is.
 _NARROW = "eE"

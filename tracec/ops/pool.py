@@ -54,7 +54,7 @@ def _counts(sizes: Shape, size: Shape, stride: Shape, dilation: Shape, low: Shap
     return window_counts(padded, size, stride, dilation)
 
 
-def _offsets(sizes: Shape, counts: Shape, axes: Sequence[Shape]) -> Iterator[tuple[Shape, Slices, Slices]]:
+def elements_of_windows(sizes: Shape, counts: Shape, axes: Sequence[Shape]) -> Iterator[tuple[Shape, Slices, Slices]]:
     """Each offset in a window, the windows that have an element there, and these elements.
 
     Args:
@@ -102,7 +102,11 @@ def _max_eager(xp: Any, x: Any, *, size: Shape, stride: Shape, dilation: Shape, 
     # Axis by axis, as the largest of the largest is the largest; the last axis last, where elements are the most apart.
     for i, axis in enumerate(range(x.ndim - n, x.ndim)):
         after = (slice(None),) * (x.ndim - axis - 1)
-        parts = list(_offsets(x.shape[axis : axis + 1], counts[i : i + 1], [(size[i], stride[i], dilation[i], low[i])]))
+        parts = list(
+            elements_of_windows(
+                x.shape[axis : axis + 1], counts[i : i + 1], [(size[i], stride[i], dilation[i], low[i])]
+            )
+        )
         full = next((e[1] for _, w, e in parts if w[1] == slice(0, counts[i])), None)
         shape = (*x.shape[:axis], counts[i], *x.shape[axis + 1 :])
         out = xp.full(shape, lowest(dt.of_numpy(x.dtype)), x.dtype) if full is None else x[(..., full, *after)].copy()
@@ -127,7 +131,8 @@ def _windows(x: Any, size: Shape, stride: Shape, dilation: Shape, low: Shape, hi
     return windows(x, size=size, stride=stride, dilation=dilation)
 
 
-def _max_vjp(ct: Any, out: Any, x: Any, **params: Any) -> tuple[Any, ...]:
+def max_windows_back(ct: Any, out: Any, x: Any, **params: Any) -> tuple[Any, ...]:
+    """The rule of the gradients of `max_windows`."""
     # It belongs to the forward part: what the backward part keeps is the number, and not the window.
     with made_from(out.source, f"place of {out.op.name}") if isinstance(out, Node) else nullcontext():
         at = max_windows_at(x, out, **params)
@@ -168,7 +173,7 @@ max_windows: Operator = primitive(
     family="windows",
     type_rule=_max_type,
     eager=in_float32(_max_eager),
-    vjp=_max_vjp,
+    vjp=max_windows_back,
     jvp=lambda tangents, out, x, **params: _taken(tangents[0], max_windows_at(x, out, **params), **params),
     batch=lambda inputs, batched, count, **params: max_windows(inputs[0], **params),
     lower=Decompose(_max_nodes),
@@ -200,7 +205,7 @@ def _at_eager(
     found = xp.zeros(out.shape, small)  # how many offsets there are from the one that was found on
     axes = list(zip(size, stride, dilation, low, strict=True))
     nan = x.dtype.kind == "f" and bool(xp.isnan(out).any())
-    for offset, into, of in _offsets(x.shape[lead:], out.shape[lead:], axes):
+    for offset, into, of in elements_of_windows(x.shape[lead:], out.shape[lead:], axes):
         here, there = x[of], found[into]
         number = _number(offset, size)
         score = (here == out[into]).view(np.int8) * small(total - number)
@@ -292,7 +297,7 @@ def _fold_at_eager(
         np.add.at(out.reshape(-1), position.reshape(-1)[::-1], x.reshape(-1)[::-1])
         return out
     at = at.astype(np.int8) if math.prod(size) <= np.iinfo(np.int8).max else at
-    for offset, into, of in _offsets(shape, x.shape[x.ndim - n :], axes):
+    for offset, into, of in elements_of_windows(shape, x.shape[x.ndim - n :], axes):
         chosen = where.eager(xp, at[into] == _number(offset, size), x[into], x.dtype.type(0))
         if apart:
             out[of] = chosen

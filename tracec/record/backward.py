@@ -95,6 +95,11 @@ class ArrayEngine(Engine):
         if pullback.run is not None:
             g = settled(g)
             return pullback.run([*map(settled, saved), g if g.flags.c_contiguous else g.copy()])
+        back = operation.call.back
+        if back is not None and operation.beside is not None and not ACTIVE:
+            gone = SILENT.copy().run(back, pullback, saved, operation.beside, g)
+            if gone is not None:
+                return gone
         constants = pullback.constant_arrays() if pullback.constants else ()
         device = operation.call.type.device
         if device == "meta":

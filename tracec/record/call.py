@@ -61,11 +61,13 @@ class Call:
         moved: Positions of tensors that are on another device than the result.
         device: The GPU that it is computed on; None for the CPU.
         rule: The eager rule, as a function of the arrays alone that is run within `SILENT`; see `ready`.
+        back: Of a composition whose rule keeps something for its gradients: from the pullback, the saved values, what
+            was kept and the cotangent to what the pullback gives.
     """
 
     __slots__ = (
-        "_placed", "_scalars", "batches", "casts", "device", "floating", "form", "is_view", "keywords", "layouts",
-        "moved", "numbers", "op", "params", "pullbacks", "pushforwards", "rule", "type", "types",
+        "_placed", "_scalars", "back", "batches", "casts", "device", "floating", "form", "is_view", "keywords",
+        "layouts", "moved", "numbers", "op", "params", "pullbacks", "pushforwards", "rule", "type", "types",
     )  # fmt: skip
 
     def __init__(self, op: Operator, params: Params, types: tuple[TensorType, ...], type_: TensorType) -> None:
@@ -83,6 +85,7 @@ class Call:
         self.moved: tuple[int, ...] = ()
         self.device = None if type_.device == "cpu" else named(type_.device)
         self.rule: Callable[..., Any] | None = None
+        self.back: Callable[..., list[Any] | None] | None = None
         #: By position the number that came last, and the array for it.
         self._scalars: dict[int, tuple[Any, Any]] = {}
         #: The same on a GPU: what `scalar` gave, the stream that is used in, and the array there.

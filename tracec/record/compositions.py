@@ -10,7 +10,7 @@ is applied operator by operator.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,7 +25,8 @@ from tracec.record.backend import CPU
 from tracec.record.call import Call, key_of
 from tracec.record.cell import Cell, new_tensor
 from tracec.record.deferred import ACTIVE
-from tracec.record.dispatch import run
+from tracec.record.derived import Pullback
+from tracec.record.dispatch import finish, run
 from tracec.record.state import STATE
 from tracec.record.steps import PART, Steps
 from tracec.record.tape import Operation, edge_of
@@ -48,11 +49,28 @@ def _traced(compose: Callable[..., Any], types: Sequence[TensorType], params: Ma
     return Graph(inputs, found if isinstance(found, tuple) else (found,), "composition")
 
 
+class AtOnce(NamedTuple):
+    """How a composition of NumPy's float32 or float64 arrays, and its gradients, are computed in less time.
+
+    The first operand has elements, which lie row by row; of another one the operators' rules run.
+
+    Attributes:
+        forward: From the operands to the result, which is what operators give, but for the order in which many elements
+            are summed, and what `back` is to have of it besides the operands: arrays that nobody else has.
+        back: From the result's gradient, what was kept, which operands' gradients are wanted, the operands and the
+            result (None those that the derivative does not need) to the gradients of the operands; to None where
+            operators are to compute them.
+    """
+
+    forward: Callable[..., tuple[Any, Any]]
+    back: Callable[..., Sequence[Any] | None]
+
+
 def composed(
     name: str,
     derivative: Callable[..., Sequence[Any]] | None = None,
     again_from: int = 0,
-    eager: Callable[..., Callable[..., Any] | None] | None = None,
+    eager: Callable[..., Callable[..., Any] | AtOnce | None] | None = None,
 ) -> Callable[[Callable[..., Any]], Composed]:
     """Let a composition of one result be one operation eagerly.
 
@@ -62,7 +80,8 @@ def composed(
         again_from: Elements of the first operand from which on what gradients need is computed again for them; of fewer
             it is kept, which takes less time. Where nobody wants gradients it makes no difference.
         eager: From the composition's parameters to a function of NumPy's float32 or float64 arrays that gives what its
-            operators do, to the last bit, in less time; or to None, where there is none for these.
+            operators do, to the last bit, in less time; to `AtOnce`, where gradients are computed so, too; or to None,
+            where there is none for these.
     """
     return lambda compose: Composed(name, compose, derivative, again_from, eager)
 
@@ -76,7 +95,7 @@ class Composed:
         compose: Callable[..., Any],
         derivative: Callable[..., Sequence[Any]] | None,
         again_from: int,
-        eager: Callable[..., Callable[..., Any] | None] | None,
+        eager: Callable[..., Callable[..., Any] | AtOnce | None] | None,
     ) -> None:
         self.name = name
         self._compose, self._calls, self._again_from, self._eager = compose, dict[Any, Call](), again_from, eager
@@ -100,31 +119,54 @@ class Composed:
             inputs: Tensors; of others it is worked out operator by operator.
             params: What it depends on besides.
         """
-        if not _nobody_asks():
+        found = self._call(inputs, params)
+        if found is None:
             return self._one_by_one(inputs, params)
+        return run(*found) if found[0].back is None else self._keeping(*found)[0]
+
+    def with_kept(self, *inputs: Any, **params: Any) -> tuple[Tensor, Any] | None:
+        """The result, and what `AtOnce.forward` keeps of it; None where that does not run."""
+        found = self._call(inputs, params)
+        if found is None or found[0].back is None or not _is_for(*found[2]):
+            return None
+        return self._keeping(*found)
+
+    def _call(self, inputs: tuple[Any, ...], params: Mapping[str, Any]) -> tuple[Call, tuple[Any, ...], Any] | None:
+        """The call, the operands and their arrays; None where operators are to run one by one."""
+        if not _nobody_asks():
+            return None
         key: list[Any] = []
         arrays: list[Any] = []
         for x in inputs:
             if not isinstance(x, Cell) or x._device is not CPU or x.is_composite:
-                return self._one_by_one(inputs, params)
+                return None
             array = x._array
             arrays.append(array)
             key += array.dtype, array.shape
         if params:
             if any(isinstance(x, Cell) for x in params.values()):
-                return self._one_by_one(inputs, params)  # tensors may be written, and calls are kept by what these are
+                return None  # tensors may be written, and calls are kept by what these are
             key += key_of(params)
         if self._again_from and STATE.grad and arrays[0].size < self._again_from and edge_of(inputs[0]) is not None:
             # Who keeps what gradients need in a form of his own is given the operands alone, as in PyTorch.
             if STATE.packing is None:
-                return self._one_by_one(inputs, params)
+                return None
         known = tuple(key)
         call = self._calls.get(known)
         if call is None:
             call = self._made(known, inputs, params)
             if call is None:
-                return self._one_by_one(inputs, params)
-        return run(call, inputs, arrays)
+                return None
+        return call, inputs, arrays
+
+    def _keeping(self, call: Call, inputs: tuple[Any, ...], arrays: list[Any]) -> tuple[Tensor, Any]:
+        """The result of a call that has a way back of its own, and what is kept for that."""
+        assert call.rule is not None
+        out, kept = SILENT.copy().run(call.rule, *arrays)
+        result = finish(call, inputs, arrays, out)
+        if isinstance(result._history, Operation):
+            result._history.beside = kept
+        return result, kept
 
     def _one_by_one(self, inputs: Sequence[Any], params: Mapping[str, Any]) -> Any:
         """The result, computed operator by operator; all of these go by the composition's name on the way back."""
@@ -145,15 +187,52 @@ class Composed:
             return None  # which meet by promotion, that nodes know nothing of
         graph = _traced(self._compose, [x._type for x in inputs], params)
         call = Call(self._operator, tuple(params.items()), tuple(n.type for n in graph.inputs), graph.outputs[0].type)
-        if self._eager is not None and floats[0] in (dt.float32, dt.float64):
-            call.rule = self._eager(**params)
-        if call.rule is None:
+        eager = self._eager(**params) if self._eager is not None and floats[0] in (dt.float32, dt.float64) else None
+        if isinstance(eager, AtOnce):
+            call.rule, call.back = _forward(eager.forward, graph), _back(eager.back, len(inputs))
+        elif eager is not None:
+            call.rule = eager
+        else:
             steps = Steps(graph)
             call.rule = lambda *arrays: steps.run(arrays)[0]
         if len(self._calls) >= _LIMIT:
             self._calls.clear()
         self._calls[key] = call
         return call
+
+
+def _is_for(x: Any, *_: Any) -> bool:
+    """Whether `AtOnce` is for operands."""
+    return bool(x.size and x.flags.c_contiguous)
+
+
+def _forward(forward: Callable[..., Any], graph: Graph) -> Callable[..., tuple[Any, Any]]:
+    """`AtOnce.forward`, and the graph of operands that it is not for."""
+    steps: list[Steps] = []
+
+    def run(*arrays: Any) -> tuple[Any, Any]:
+        if _is_for(*arrays):
+            return forward(*arrays)  # type: ignore[no-any-return]
+        if not steps:
+            steps.append(Steps(graph))
+        out = steps[0].run(arrays)[0]
+        return (out.copy() if any(np.may_share_memory(out, a) for a in arrays) else out), None
+
+    return run
+
+
+def _back(back: Callable[..., Any], count: int) -> Callable[..., list[Any] | None]:
+    """`AtOnce.back` of saved values: the gradients that a pullback gives."""
+
+    def run(pullback: Pullback, saved: Sequence[Any], kept: Any, ct: Any) -> list[Any] | None:
+        operands: list[Any] = [None] * (count + 1)
+        for i, value in zip(pullback.needs, saved, strict=True):
+            operands[i] = value
+        wanted = [position is not None for position in pullback.gives]
+        found = back(ct, kept, wanted, *operands)
+        return None if found is None else [g for g, w in zip(found, wanted, strict=True) if w]
+
+    return run
 
 
 def _is_none(*_: Any, **__: Any) -> Any:

@@ -76,7 +76,7 @@ class Engine:
             if (path is None or operation in path) and (not ends or operation not in ends):
                 self._through(operation, g, path, wanted_set)
                 if not retain:
-                    operation.saved = operation.double_backward = None
+                    operation.saved = operation.beside = operation.double_backward = None
 
     def _gather_all(self, leaves: Sequence[Any]) -> None:
         """Add the gradients that were found to ``grad`` of leaves, and call what waits for that."""

@@ -34,6 +34,7 @@ class Operation:
         edges: For each operand where its gradient goes on to; None where none is wanted.
         pullback: How its gradients are computed.
         saved: The values that takes, arrays or as a hook packed them; None once they have been freed.
+        beside: What a composition's rule has kept for its gradients, besides; see `tracec.record.compositions.AtOnce`.
         readers: For each saved value the list of readers of its memory.
         nodes: For each saved value a recorder that knew it and what it was to that, where one was at work.
         tangents: For each saved value its memory's tangents and its view steps, where one of them moves.
@@ -48,6 +49,7 @@ class Operation:
     __slots__ = (
         "__weakref__",
         "_made_at",
+        "beside",
         "call",
         "double_backward",
         "edges",
@@ -70,6 +72,7 @@ class Operation:
         self.edges = edges
         self.pullback = pullback
         self.saved: list[Any] | None = None
+        self.beside: Any = None
         self.readers: list[Any] = []
         self.nodes: list[Any] | None = None
         self.tangents: list[Any] | None = None
