@@ -14,6 +14,8 @@ from tests.conformance.comparison import ENTRIES, compare_sample  # noqa: E402
 from tests.conformance.sweeps import Comparison, Sweep, check_list, samples_of  # noqa: E402
 
 MOST = 3
+#: PyTorch's gradient of nothing ends the process.
+FATAL = {"nn.functional.pdist"}
 
 
 def comparisons(info: Any, function: Any) -> Iterator[Comparison]:
@@ -26,6 +28,8 @@ def comparisons(info: Any, function: Any) -> Iterator[Comparison]:
                 "last": lambda s=sample: without(s, -1),
             }  # type: ignore[misc]
             for case, made in cases.items():
+                if info.name in FATAL and case != "strided":
+                    continue
                 yield case, lambda m=made, d=differentiable: compare_sample(info, function, m(), d)  # type: ignore[misc]
 
 
