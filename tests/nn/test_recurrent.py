@@ -7,6 +7,7 @@ import pytest
 
 import tracec
 from tracec import nn
+from tracec.errors import ArgumentTypeError
 from tracec.nn.utils import rnn
 
 
@@ -101,6 +102,12 @@ def test_packed_input_compiles():
     for lengths in ([4, 2, 3], [1, 4, 4], [4, 2, 3]):
         for a, b in zip(run(x, lengths), f(x, lengths), strict=True):
             np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("lengths", ["abc", 3, None, [2, None], [2.0, float("nan")], np.ones((1, 2), int)])
+def test_lengths_are_a_row_of_integers(lengths):
+    with pytest.raises(ArgumentTypeError, match="lengths are not a row of integers"):
+        rnn.pack_padded_sequence(tracec.ones(2, 2, 1), lengths)
 
 
 @pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])

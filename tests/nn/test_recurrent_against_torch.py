@@ -99,6 +99,16 @@ CASES = {
     "pack batch first": lambda t, r: list(
         r.pack_padded_sequence(t.arange(24.0).reshape(3, 4, 2), t.tensor([2, 3, 1]), True, False)
     ),
+    "pack by lengths of an array": lambda t, r: list(
+        r.pack_padded_sequence(t.arange(24.0).reshape(4, 3, 2), t.tensor([4, 3, 1]).cpu().numpy())
+    )[:2],
+    "pack by lengths of floats": lambda t, r: list(
+        r.pack_padded_sequence(t.arange(24.0).reshape(4, 3, 2), np.array([4.0, 3.0, 1.0], "f"))
+    )[:2],
+    "pack by lengths of a float tensor": lambda t, r: list(
+        r.pack_padded_sequence(t.arange(24.0).reshape(4, 3, 2), t.tensor([4.0, 3.0, 1.0]))
+    )[:2],
+    "pack by a range": lambda t, r: list(r.pack_padded_sequence(t.arange(24.0).reshape(4, 3, 2), range(4, 1, -1)))[:2],
     "invert": lambda t, r: r.invert_permutation(t.tensor([2, 0, 1])),
     "made by hand": lambda t, r: list(r.PackedSequence(t.arange(3.0), t.tensor([2, 1]), t.tensor([1, 0]))),
     "in float16": lambda t, r: r.pack_sequence(sequences(t), False).half().data.float(),

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
+from numbers import Real
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from tracec.errors import ArgumentError, ArgumentTypeError, ShapeError
 from tracec.functions import index_select, pad, reshape, stack, tensor, transpose, where
 from tracec.ir.dtype import int64
 from tracec.record.tensor import Tensor
 
-Lengths = Tensor | Sequence[int]
+Lengths = Tensor | np.ndarray[Any, Any] | Iterable[float]
 
 
 class _Packed(NamedTuple):
@@ -119,11 +123,12 @@ def invert_permutation(permutation: Tensor | None) -> Tensor | None:
 
 
 def _counts(name: str, lengths: Lengths) -> list[int]:
-    """The lengths as integers; a tensor is asked for its values."""
-    values: Any = lengths.tolist() if isinstance(lengths, Tensor) else lengths
-    if not isinstance(values, (list, tuple)) or not all(hasattr(n, "__index__") for n in values):
+    """The lengths as integers, whatever row of numbers they come as; a tensor or an array is asked for its values."""
+    values: Any = lengths.tolist() if isinstance(lengths, (Tensor, np.ndarray)) else lengths
+    values = list(values) if isinstance(values, Iterable) else [None]
+    if not all(hasattr(n, "__index__") or (isinstance(n, Real) and math.isfinite(n)) for n in values):
         raise ArgumentTypeError(f"{name}: lengths are not a row of integers", hint="give one length for each sequence")
-    return [int(n) for n in values]
+    return [int(n) for n in values]  # floats are cut, as PyTorch's conversion to int64 does
 
 
 def _gathered(x: Tensor, positions: list[int]) -> Tensor:
