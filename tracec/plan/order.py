@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Sequence
 from typing import Protocol
 
+from tracec.errors import VerifyError
 from tracec.ir.node import Node
 
 
@@ -64,7 +65,11 @@ def dependences(works: Sequence[Work], after: dict[int, set[int]]) -> tuple[list
 
 
 def topological(needs: list[set[int]], feeds: list[set[int]]) -> list[int]:
-    """Works in dependence order, the earliest given one first among those that are ready."""
+    """Works in dependence order, the earliest given one first among those that are ready.
+
+    Raises:
+        VerifyError: some wait for each other.
+    """
     left = [len(n) for n in needs]
     ready = [k for k, n in enumerate(left) if n == 0]
     heapq.heapify(ready)
@@ -76,6 +81,11 @@ def topological(needs: list[set[int]], feeds: list[set[int]]) -> list[int]:
             left[j] -= 1
             if left[j] == 0:
                 heapq.heappush(ready, j)
+    if len(order) < len(needs):
+        raise VerifyError(
+            f"plan: {len(needs) - len(order)} of {len(needs)} kernels wait for each other",
+            hint="this is a mistake of the planner's: please report it",
+        )
     return order
 
 

@@ -25,6 +25,7 @@ from tracec.plan.inline import is_pointwise
 from tracec.plan.reads import Reads
 from tracec.plan.side_by_side import points, side_by_side
 from tracec.plan.space import FULL, ROW, Space, of_shape, reduced_shape
+from tracec.plan.stretches import Stretches
 from tracec.plan.stripes import COLUMN, STRIPE, levels, rows_in, striped, uneven_sum
 
 #: Groups that reduce.
@@ -73,6 +74,8 @@ class Partition:
         self.backward = backward_part(graph)
         self.rank = {n: k for k, n in enumerate(graph.nodes)}
         self.group_of: dict[Node, Group] = {}
+        self.readers: dict[Node, list[Node]] = {}
+        self.entangled = Stretches(len(graph.nodes))
         self.refused: list[Refused] = []
         for node in self.roots:
             self._add(node)
@@ -97,6 +100,8 @@ class Partition:
     def _add(self, node: Node) -> None:
         group = self._single(node)
         self.group_of[node] = group
+        for read in group.reads[node]:
+            self.readers.setdefault(read, []).append(node)
         if not self.fuse:
             return
         producers = {r for r in group.reads[node] if r in self.group_of}
@@ -175,6 +180,7 @@ class Partition:
             return "a node between them is in another kernel"
         for node in merged.nodes:
             self.group_of[node] = merged
+        self.entangled.join(merged.rank, self.rank[merged.nodes[-1]])
         return None
 
     def _common(self, a: Group, b: Group) -> Group | str:
@@ -366,12 +372,17 @@ class Partition:
     def _path_outside(self, a: Group, b: Group) -> bool:
         """Whether a reaches b through a third group, so that merging them would make a cycle."""
         for start, end in ((a, b), (b, a)):
+            readers = (self.group_of[r] for n in start.nodes for r in self.readers.get(n, ()))
+            if all(g is start or g is end for g in readers):
+                continue
+            least = self.entangled[start.rank]
             stack = [self.group_of[r] for r in end.operands if r in self.group_of]
             stack = [g for g in stack if g is not start and g is not end]
             seen: set[int] = set()
             while stack:
                 g = stack.pop()
-                if id(g) in seen or self.rank[g.nodes[-1]] < start.rank:
+                # A group before the start may read another one's early member, whose late member reads the start.
+                if id(g) in seen or self.entangled[self.rank[g.nodes[-1]]] < least:
                     continue
                 seen.add(id(g))
                 if g is start:
