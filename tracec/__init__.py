@@ -156,6 +156,7 @@ _LATER = {
     "_functorch": ("tracec._functorch", ""),
     "_inductor": ("tracec._inductor", ""),
     "_utils": ("tracec._utils", ""),
+    "_assert": ("tracec._utils", "_assert"),
     "accelerator": ("tracec.accelerator", ""),
     "amp": ("tracec.amp", ""),
     "autocast": ("tracec.amp", "autocast"),
@@ -207,6 +208,7 @@ _FROM = {
         is_autocast_cpu_enabled is_autocast_enabled
     """,
     "tracec.autograd.anomaly_mode": "is_anomaly_check_nan_enabled is_anomaly_enabled",
+    "tracec.functions.softmax": "_log_softmax_backward_data _softmax_backward_data",
     "tracec.settings": """
         are_deterministic_algorithms_enabled get_deterministic_debug_mode get_float32_matmul_precision
         get_num_interop_threads get_num_threads is_deterministic_algorithms_warn_only_enabled set_default_tensor_type

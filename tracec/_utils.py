@@ -1,9 +1,9 @@
-"""Tensors in one row, as programs for half precision and several processes keep them: PyTorch's inner functions."""
+"""PyTorch's inner functions that programs use: assertions for tracers, and tensors in one row."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tracec.functions import cat
 
@@ -22,4 +22,14 @@ def _unflatten_dense_tensors(flat: Tensor, tensors: Sequence[Tensor]) -> tuple[T
     return tuple(part.view(t.shape) for part, t in zip(flat.split(sizes), tensors, strict=True))
 
 
-__all__ = ["_flatten_dense_tensors", "_unflatten_dense_tensors"]
+def _assert(condition: Any, message: str) -> None:
+    """Python's ``assert`` as a function, which programs call so that tracers keep it; a tensor is asked for its value.
+
+    Raises:
+        AssertionError: the condition does not hold.
+    """
+    if not condition:
+        raise AssertionError(message)
+
+
+__all__ = ["_assert", "_flatten_dense_tensors", "_unflatten_dense_tensors"]

@@ -51,6 +51,21 @@ def functions(T: Any) -> Any:
 
         generate_vmap_rule = True
 
+    class Sparse(T.autograd.Function):
+        """Keeps a sparse tensor that it made, between others."""
+
+        @staticmethod
+        def forward(ctx, values, b):
+            a = T.sparse_coo_tensor(T.tensor([[0, 1, 1], [2, 0, 3]]), values, (2, 4), check_invariants=True)
+            ctx.save_for_backward(None, a, b)
+            return T.matmul(a, b)
+
+        @staticmethod
+        def backward(ctx, g):
+            _none, a, b = ctx.saved_tensors
+            rows, columns = a._indices()
+            return (g @ b.t())[rows, columns], a.t().matmul(g)
+
     class TwoOfThree(T.autograd.Function):
         """Several arguments and results, one of them no tensor, one not differentiable."""
 
@@ -155,7 +170,7 @@ def functions(T: Any) -> Any:
         pass
 
     found = Namespace()
-    for each in (Cube, Exp, TwoOfThree, Sorted, Old, Once, Doubled, Identity, Quiet):
+    for each in (Cube, Exp, TwoOfThree, Sorted, Old, Once, Doubled, Identity, Quiet, Sparse):
         setattr(found, each.__name__, each)
     return found
 
@@ -196,6 +211,7 @@ PLAIN: dict[str, Callable[..., Any]] = {
     "missing gradients": lambda T, C, x, v: first(T, lambda a: C.Quiet.apply(a)[0], x)
     + first(T, lambda a: C.Quiet.apply(a)[1], x),
     "batching rule unused": lambda T, C, x, v: first(T, lambda a: C.Sorted.apply(a, 0), x),
+    "sparse": lambda T, C, x, v: first(T, C.Sparse.apply, v, x),
     "in a network": lambda T, C, x, v: first(T, lambda a, b: C.Exp.apply((C.Cube.apply(a * 0.3) @ b).tanh()), x, v),
 }  # fmt: skip
 

@@ -7,6 +7,7 @@ import pytest
 
 import tracec
 from tests.functions.compare import TORCH, TRACEC, agree
+from tracec.errors import ShapeError
 
 ACTIVATIONS = {
     "relu": (), "relu6": (), "sigmoid": (), "tanh": (), "gelu": (), "silu": (), "mish": (), "leaky_relu": (0.2,),
@@ -153,3 +154,30 @@ def test_dropout_of_channels(name, shape):
         else getattr(tracec.nn.functional, name)(tracec.ones(shape[1:]), 0.5)
     )
     assert ((single.flatten(1) == 0).all(1) | (single.flatten(1) == 2).all(1)).all()
+
+
+@pytest.mark.parametrize("dim", [0, -1])
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_the_way_back_of_a_softmax(name, dim):
+    """Programs that mask their softmax call it in a backward of their own; it has gradients itself."""
+    agree(
+        lambda t, x, g: getattr(t, f"_{name}_backward_data")(g, getattr(t.functional, name)(x, dim), dim, x.dtype),
+        (3, 4),
+        (3, 4),
+    )
+    x = tracec.randn(3, 4, dtype=tracec.float64, requires_grad=True)
+    g = tracec.randn(3, 4, dtype=tracec.float64)
+    out = tracec.softmax(x, dim) if name == "softmax" else tracec.log_softmax(x, dim)
+    (expected,) = tracec.autograd.grad(out, x, g)
+    back = getattr(tracec, f"_{name}_backward_data")
+    found = tracec.compile(lambda g, out: back(g, out, dim, tracec.float32))(g, out.detach())
+    assert found.dtype is tracec.float32
+    np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=1e-6, atol=1e-6)
+    with pytest.raises(ShapeError, match=r"a gradient of shape \(4,\) for a result of shape \(3, 4\)"):
+        back(g[0], out, dim, tracec.float32)
+
+
+def test_conditions_of_programs():
+    tracec._assert(tracec.tensor(True), "holds")
+    with pytest.raises(AssertionError, match="two axes"):
+        tracec._assert(tracec.ones(2).ndim == 2, "two axes")

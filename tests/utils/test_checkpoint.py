@@ -10,7 +10,14 @@ import pytest
 
 import tracec as T
 import tracec.nn.functional as F
-from tracec.utils.checkpoint import CheckpointError, checkpoint, checkpoint_sequential
+from tracec.errors import ArgumentError
+from tracec.utils.checkpoint import (
+    CheckpointError,
+    checkpoint,
+    checkpoint_sequential,
+    get_device_states,
+    set_device_states,
+)
 
 RNG = np.random.default_rng(0)
 WAYS = pytest.mark.parametrize("use_reentrant", [False, True])
@@ -373,3 +380,29 @@ def test_the_second_run_casts_as_the_first(use_reentrant, wrap):
             # Compiled, fewer values are rounded to bfloat16 on the way.
             np.testing.assert_allclose(got.float().tolist(), wanted.float().tolist(), rtol=0.03, atol=0.03)
     assert not T.is_autocast_enabled("cpu")
+
+
+def test_states_of_devices():
+    """As networks that can be run backwards keep them: on the CPU there are none, and none are set."""
+    devices, states = get_device_states(T.ones(2), [T.ones(1)], 3, None)
+    assert (devices, states) == ([], [])
+    assert not T.cuda._initialized or T.cuda.is_available()
+    set_device_states(devices, states)
+    with pytest.raises(ArgumentError, match="0 states for 1 devices"):
+        set_device_states([0], [])
+    with pytest.raises(ArgumentError, match="device_type 'xpu'"):
+        set_device_states([], [], device_type="xpu")
+
+
+def test_states_of_a_device_are_set(monkeypatch):
+    kept = {0: "state of 0", 1: "state of 1"}
+    monkeypatch.setattr("tracec.utils.checkpoint.get_rng_state", kept.__getitem__)
+    monkeypatch.setattr("tracec.utils.checkpoint.set_rng_state", lambda state, device: kept.update({device: state}))
+    monkeypatch.setattr(T.Tensor, "is_cuda", True)
+    places = iter([1, 0, 1])
+    monkeypatch.setattr(T.Tensor, "get_device", lambda self: next(places))
+    devices, states = get_device_states(T.ones(2), {"a": T.ones(1)}, T.ones(1))
+    assert (devices, states) == ([0, 1], ["state of 0", "state of 1"])
+    kept[1] = "drawn from"
+    set_device_states(devices, states)
+    assert kept == {0: "state of 0", 1: "state of 1"}

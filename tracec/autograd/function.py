@@ -13,6 +13,7 @@ from tracec.functions.common import fail
 from tracec.record.backward import own
 from tracec.record.batching import Batching
 from tracec.record.cell import Cell, is_dual, look
+from tracec.record.composite import Form, in_parts, of_parts
 from tracec.record.custom import Custom, Rule, attach
 from tracec.record.mode import no_grad
 from tracec.record.passages import Passage
@@ -35,6 +36,7 @@ class FunctionCtx:
         self._dirty: tuple[Any, ...] = ()
         self._not_differentiable: tuple[Any, ...] = ()
         self._materialize = True
+        self._forms: list[Form | None] = []
         self._node: weakref.ref[Custom] | None = None
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
@@ -57,7 +59,7 @@ class FunctionCtx:
             GradientError: they have been freed by going back without ``retain_graph``.
         """
         node = None if self._node is None else self._node()
-        return self._to_save if node is None else node.kept()
+        return self._to_save if node is None else of_parts(node.kept(), self._forms)
 
     def mark_dirty(self, *args: Tensor) -> None:
         """Say which arguments forward writes into; it has to return them."""
@@ -214,7 +216,7 @@ class _Application(Rule):
             types = [x._type if isinstance(x, Tensor) else None for x in results]
             node = attach(self, self.args, differentiated, types, around=not batched)
         if node is not None:
-            saved = self.ctx._to_save
+            saved, self.ctx._forms = in_parts(self.ctx._to_save)
             node.keep(saved, [self._history(x, given, results) for x in saved])
         self.ctx._release(node)
         self.args = ()

@@ -94,6 +94,8 @@ else:
     def __getattr__(name):
         if name == "amp":  # which imports functions that few programs use
             return imported("tracec.cuda.amp")
+        if name == "_initialized":  # what programs ask where they keep the states of generators
+            return is_initialized()
         if name == "default_generators":  # each thread's may be others
             return tuple(default_generator(f"cuda:{k}") for k in range(device_count()))
         raise name_missing(sys.modules[__name__], name)

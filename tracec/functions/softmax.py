@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tracec import ops
-from tracec.errors import ArgumentError
+from tracec.errors import ArgumentError, ShapeError
 from tracec.functions.common import cast, check_dtype, check_floating, check_tensor, expanded, fail, iota, one_axis
 from tracec.functions.random_draws import gumbel_numbers
 from tracec.ir import dtype as dt
@@ -99,3 +99,43 @@ def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: floa
     chosen = ops.argmax(noisy.detach() if tau > 0 else ops.neg(noisy.detach()), axis=axis, keepdims=True)
     hot = ops.eq(iota(tuple(soft.shape), axis, dt.int64, soft), expanded(chosen, tuple(soft.shape)))
     return ops.add(ops.sub(cast(hot, soft.dtype), soft.detach()), soft)
+
+
+def _softmax_backward_data(grad_output: Tensor, output: Tensor, dim: int, input_dtype: DType) -> Tensor:
+    """The gradient of a softmax's input, for programs that write the way back of one themselves.
+
+    Args:
+        grad_output: The gradient of the result, of its shape.
+        output: What softmax gave.
+        dim: The axis that sums to one.
+        input_dtype: Element type of softmax's input, and of its gradient.
+
+    Raises:
+        ShapeError: the gradient and the result have different shapes.
+    """
+    axes = _axes_back("_softmax_backward_data", grad_output, output, dim, input_dtype)
+    weighted = ops.mul(grad_output, output)
+    back = ops.sub(weighted, ops.mul(output, ops.sum(weighted, axes=axes, keepdims=True)))
+    return cast(back, input_dtype)
+
+
+def _log_softmax_backward_data(grad_output: Tensor, output: Tensor, dim: int, input_dtype: DType) -> Tensor:
+    """The gradient of a log_softmax's input; the arguments are those of `_softmax_backward_data`."""
+    axes = _axes_back("_log_softmax_backward_data", grad_output, output, dim, input_dtype)
+    total = ops.sum(grad_output, axes=axes, keepdims=True)
+    return cast(ops.sub(grad_output, ops.mul(ops.exp(output), total)), input_dtype)
+
+
+def _axes_back(name: str, grad_output: Tensor, output: Tensor, dim: int, input_dtype: DType) -> tuple[int, ...]:
+    """The axes that were summed over, of arguments that fit each other."""
+    for x in (grad_output, output):
+        check_tensor(name, x)
+        check_floating(name, x)
+    check_dtype(name, input_dtype)
+    if tuple(grad_output.shape) != tuple(output.shape):
+        fail(
+            ShapeError,
+            f"{name}: a gradient of shape {tuple(grad_output.shape)} for a result of shape {tuple(output.shape)}",
+            "the gradient has the shape of what the function gave",
+        )
+    return (one_axis(name, dim, output.ndim),) if output.ndim else ()

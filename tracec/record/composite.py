@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Hashable
-from typing import Any, ClassVar, NoReturn, Self
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, ClassVar, NamedTuple, NoReturn, Self
 
 from tracec.errors import ArgumentTypeError, UnsupportedError
 from tracec.ir.dtype import DType
@@ -328,3 +329,28 @@ for _name in _NAMES.split():
     setattr(Composite, _name, _as_the_elements(_name))
 
 CLASSES.discard(Composite)  # no object is of this very class, and programs without others need not look
+
+
+class Form(NamedTuple):
+    """A sparse or nested tensor but for the tensors that it is made of."""
+
+    cls: type[Composite]
+    form: Any
+    parts: int
+
+
+def in_parts(tensors: Sequence[Any]) -> tuple[list[Any], list[Form | None]]:
+    """The tensors with arrays that tensors are made of, and how each is made again (None: it has an array itself)."""
+    parts: list[Any] = []
+    forms: list[Form | None] = []
+    for x in tensors:
+        inner = x.inner() if isinstance(x, Composite) else (x,)
+        parts += inner
+        forms.append(Form(type(x), x.form(), len(inner)) if isinstance(x, Composite) else None)
+    return parts, forms
+
+
+def of_parts(parts: Sequence[Any], forms: Sequence[Form | None]) -> tuple[Any, ...]:
+    """The tensors that were taken to parts."""
+    left = iter(parts)
+    return tuple(next(left) if f is None else f.cls.made(f.form, tuple(itertools.islice(left, f.parts))) for f in forms)

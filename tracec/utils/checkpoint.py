@@ -15,6 +15,7 @@ from typing import Any
 
 from tracec.autograd import backward
 from tracec.autograd.function import Function
+from tracec.cuda.random import get_rng_state, set_rng_state
 from tracec.errors import ArgumentError, CheckpointError, GradientError
 from tracec.functions.common import fail
 from tracec.ir.node import originating
@@ -370,7 +371,37 @@ def detach_variable(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(x.detach().requires_grad_(x.requires_grad) if isinstance(x, Tensor) else x for x in inputs)
 
 
+def get_device_states(*args: Any) -> tuple[list[int], list[Tensor]]:
+    """The states of the generators of the CUDA devices that tensors among the arguments are on.
+
+    Returns:
+        The devices' numbers, in order, and the state of each.
+    """
+    found = [x for a in args for x in tree_flatten(a)[0] if isinstance(x, Tensor) and x.is_cuda]
+    devices = sorted({x.get_device() for x in found})
+    return devices, [get_rng_state(device) for device in devices]
+
+
+def set_device_states(devices: Sequence[int], states: Sequence[Tensor], *, device_type: str | None = None) -> None:
+    """Set the generators of CUDA devices to what `get_device_states` gave; with none, nothing happens.
+
+    Raises:
+        ArgumentError: there is not one state for each device, or the devices are of another kind.
+    """
+    if device_type not in (None, "cuda", "cpu"):
+        fail(ArgumentError, f"set_device_states: device_type {device_type!r}", "devices with generators are 'cuda'")
+    if len(devices) != len(states):
+        fail(
+            ArgumentError,
+            f"set_device_states: {len(states)} states for {len(devices)} devices",
+            "give what get_device_states returned",
+        )
+    if device_type != "cpu":
+        for device, state in zip(devices, states, strict=True):
+            set_rng_state(state, device)
+
+
 __all__ = [
     "CheckpointError", "CheckpointFunction", "check_backward_validity", "checkpoint", "checkpoint_sequential",
-    "detach_variable", "noop_context_fn", "tree_map",
+    "detach_variable", "get_device_states", "noop_context_fn", "set_device_states", "tree_map",
 ]  # fmt: skip
