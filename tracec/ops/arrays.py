@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from tracec.ops.halves import narrowed, widened
+
 Eager = Callable[..., Any]
 
 #: Within a copy of it floating-point errors are not reported. A copy takes no longer than a lookup: a context cannot be
@@ -49,9 +51,9 @@ def in_float32(eager: Eager) -> Eager:
         narrow = arrays[0].dtype
         if narrow.char not in _NARROW:
             return eager(xp, *arrays, **params)
-        wide = (a.astype(np.float32) if a.dtype is narrow or a.dtype == narrow else a for a in arrays)
+        wide = (widened(a) if a.dtype is narrow or a.dtype == narrow else a for a in arrays)
         result = eager(xp, *wide, **params)
-        return result.astype(narrow) if result.dtype == np.float32 else result
+        return narrowed(result, narrow) if result.dtype == np.float32 else result
 
     _INSIDE[run] = eager
     return run

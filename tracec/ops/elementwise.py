@@ -18,6 +18,7 @@ from tracec.ops.complex import conj, real, unit
 from tracec.ops.core import zeros_like
 from tracec.ops.erf import erf as erf_of_array
 from tracec.ops.families import Modes, elementwise
+from tracec.ops.halves import narrowed, widened
 
 
 def _flat(t: Any, out: Any, x: Any) -> Any:
@@ -272,7 +273,10 @@ trunc = elementwise(
 def _cast_eager(xp: Any, x: Any, *, dtype: DType) -> Any:
     if x.dtype.kind == "c" and dtype.kind not in "bc":
         x = x.real
-    return x.astype(dtype.numpy)
+    wanted = dtype.numpy
+    if wanted.itemsize == 2 and wanted.kind == "f":
+        return narrowed(x, wanted)
+    return widened(x) if dtype is dt.float32 else x.astype(wanted)
 
 
 def _cast_vjp(ct: Any, out: Any, x: Any, *, dtype: DType) -> tuple[Any, ...]:
