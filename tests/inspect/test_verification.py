@@ -27,7 +27,7 @@ from tracec.ir.operator import OPERATORS
 from tracec.ir.parser import parse, parse_graph
 from tracec.ir.passes import Pass, Pipeline
 from tracec.plan import planner
-from tracec.specialisations import walker
+from tracec.specialisations import standard_objects
 from tracec.specialisations.effects import Effect
 
 
@@ -218,7 +218,7 @@ def test_state_is_left_as_it_was_before_the_call(monkeypatch, dump):
 
 
 def test_what_no_guard_sees_is_told(dump, monkeypatch):
-    monkeypatch.setattr(walker, "keeps_in_c", lambda value: False)
+    monkeypatch.setattr(standard_objects, "keeps_in_c", lambda value: False)
     lock = threading.Lock()  # guards do not see whether it is held, then
 
     def g(x):
