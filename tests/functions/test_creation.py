@@ -241,3 +241,11 @@ def test_what_cannot_be_in_a_tensor_is_named():
     for given, what in [([1, None], "NoneType"), ([2.0, "a"], "str"), ([None, 1], "NoneType")]:
         with pytest.raises(TypeError, match=f"with {what} in it"):
             tracec.tensor(given)
+
+
+@pytest.mark.parametrize("number", [np.float64(1.5), np.float32(1.5), np.float16(1.5), np.complex128(2j), np.int8(3)])
+def test_numbers_of_numpy_keep_their_type(number):
+    made = tracec.tensor(number), tracec.as_tensor(number), tracec.compile(tracec.tensor)(number)
+    assert [t.dtype.numpy for t in made] == [number.dtype] * 3
+    assert made[0].item() == number and tracec.full((1,), number).dtype is not tracec.float64
+    assert tracec.tensor(number, dtype=tracec.complex64).dtype is tracec.complex64

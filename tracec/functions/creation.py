@@ -46,7 +46,8 @@ def tensor(
     if isinstance(data, Tensor):
         made = data.detach().clone().to(dtype=dtype or data.dtype, device=device)
     elif isinstance(data, (bool, int, float, complex)):
-        chosen = dtype or dtype_of_number(data)
+        # NumPy's doubles are Python floats, too, and keep their type, as in PyTorch.
+        chosen = dtype or (dt.of_numpy(data.dtype) if isinstance(data, np.generic) else dtype_of_number(data))
         made = ops.constant(value=wrapped(data, chosen), dtype=chosen, device=str(placed(device)))
         made.__dict__.pop("_is_constant", None)  # it may be looked at
     elif hasattr(data, "__cuda_array_interface__"):
