@@ -167,6 +167,7 @@ MODELS = (
     image("densenet121", 4, 96),
     image("mobilenet_v2", 8, 96),
     image("shufflenet_v2_x1_0", 8, 96, 128),
+    image("regnet_y_400mf", 8, 96),
     image("efficientnet_b0", 8, 96),
     image("convnext_tiny", 2, 96),
     image("vit_b_32", 2, 224),

@@ -18,6 +18,7 @@ from tracec.ir.kernel import Call, Const, Div, Linear, Load, Mod, Var, identity,
 from tracec.ir.lower import ContractionSpec, Pull, Reduction, Scatter
 from tracec.ir.operator import OPERATORS
 from tracec.ir.types import TensorType
+from tracec.plan.lowering import output_loops
 
 CASES = [
     pytest.param(op, sample, id=f"{op.name}-{i}")
@@ -158,6 +159,8 @@ def test_lowering_computes_what_eager_does(op, sample):
             check(s, (s.run(a, out, reduced) * s.run(b, out, reduced)).sum(axes))
             batch, m, n = lower.groups(s.types, s.out, **s.params)
             assert sorted((*batch, *m, *n)) == list(range(len(out)))
+            _, index = output_loops(s.out.shape, lower.blocks(s.types, s.out, **s.params))
+            a, b = lower.factors(s.load, index, indices(reduced), s.out, s.types, **s.params)
             assert not names(a) & {f"i{axis}" for axis in n}
             assert not names(b) & {f"i{axis}" for axis in m}
         case Scatter():

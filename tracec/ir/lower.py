@@ -68,11 +68,15 @@ class ContractionSpec:
         factors: ``(load, index, reduced, out_type, input_types, **params) -> (a, b)``.
         groups: ``(input_types, out_type, **params) -> (batch, m, n)``: output axes by what they index
             (both operands, only a, only b).
+        blocks: ``(input_types, out_type, **params) -> {axis: blocks}``: output axes that go through blocks one after
+            the other, as channels through the groups of a convolution. Which block it is indexes both operands, the
+            place within the block what ``groups`` says of the axis.
     """
 
     extents: Callable[..., Shape]
     factors: Callable[..., tuple[Expr, Expr]]
     groups: Callable[..., tuple[Shape, Shape, Shape]]
+    blocks: Callable[..., dict[int, int]] = lambda inputs, out, **params: {}
 
 
 @dataclass(frozen=True, slots=True)

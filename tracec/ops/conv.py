@@ -209,14 +209,31 @@ def _weight_grad_factors(
     return load(1, (n, o, *over)), b
 
 
+# Groups of several channels on both sides are products each. Where one side has one channel, as in depthwise
+# convolutions, what remains are sums over windows of a plane, with nothing to reuse among channels.
+
+
+def _mixes(weight: Shape, groups: int) -> bool:
+    """Whether several input channels go into each of several output channels."""
+    return groups == 1 or (weight[1] > 1 and weight[0] > groups)
+
+
 def _by_channel(inputs: Types, out: TensorType, *, groups: int, **p: Any) -> tuple[Shape, Shape, Shape]:
     places = (0, *range(2, out.ndim))
-    return ((), places, (1,)) if groups == 1 else ((1,), places, ())
+    return ((), places, (1,)) if _mixes(inputs[1].shape, groups) else ((1,), places, ())
+
+
+def _groups_of_channels(inputs: Types, out: TensorType, *, groups: int, **p: Any) -> dict[int, int]:
+    return {1: groups} if groups > 1 and _mixes(inputs[1].shape, groups) else {}
 
 
 def _by_weight(inputs: Types, out: TensorType, *, groups: int, **p: Any) -> tuple[Shape, Shape, Shape]:
     rest = tuple(range(1, out.ndim))
-    return ((), (0,), rest) if groups == 1 else ((0,), (), rest)
+    return ((), (0,), rest) if _mixes(out.shape, groups) else ((0,), (), rest)
+
+
+def _groups_of_weights(inputs: Types, out: TensorType, *, groups: int, **p: Any) -> dict[int, int]:
+    return {0: groups} if groups > 1 and _mixes(out.shape, groups) else {}
 
 
 def _samples(
@@ -251,7 +268,7 @@ conv: Operator = primitive(
     ),
     jvp=lambda tangents, out, x, w, **p: bilinear_jvp(conv, tangents, x, w, p),
     batch=_conv_batch,
-    lower=ContractionSpec(lambda inputs, **p: inputs[1].shape[1:], _conv_factors, _by_channel),
+    lower=ContractionSpec(lambda inputs, **p: inputs[1].shape[1:], _conv_factors, _by_channel, _groups_of_channels),
     arity=2,
     doc="Convolution (correlation) of (N, C, *sizes) with (O, C / groups, *kernel) to (N, O, *counts).",
     samples=tuple(Sample((Arg(x), Arg(w)), p) for x, w, _, p in _CASES),
@@ -272,6 +289,7 @@ conv_input_grad: Operator = primitive(
         lambda inputs, *, groups, **p: (inputs[1].shape[0] // groups, *inputs[1].shape[2:]),
         _input_grad_factors,
         _by_channel,
+        _groups_of_channels,
     ),
     arity=2,
     doc="Gradient of `conv` with respect to its input, of the given shape, from the result's and the weight.",
@@ -290,7 +308,10 @@ conv_weight_grad: Operator = primitive(
     jvp=lambda tangents, out, x, g, **p: bilinear_jvp(conv_weight_grad, tangents, x, g, p),
     batch=_weight_grad_batch,
     lower=ContractionSpec(
-        lambda inputs, **p: (inputs[1].shape[0], *inputs[1].shape[2:]), _weight_grad_factors, _by_weight
+        lambda inputs, **p: (inputs[1].shape[0], *inputs[1].shape[2:]),
+        _weight_grad_factors,
+        _by_weight,
+        _groups_of_weights,
     ),
     arity=2,
     doc="Gradient of `conv` with respect to its weight, of the given shape, from the input and the result's.",

@@ -26,7 +26,7 @@ from tracec.ir.kernel import (
 from tracec.ir.lower import ContractionSpec, Index, Reduction, Scan, Scatter, input_types
 from tracec.ir.node import Node, is_constant
 from tracec.ir.source import Source
-from tracec.ir.types import numel
+from tracec.ir.types import Shape, numel
 from tracec.plan.access import literal
 from tracec.plan.emitter import Emitter
 from tracec.plan.group import Group
@@ -239,8 +239,8 @@ def _contraction(e: Emitter) -> Kernel:
     lower = node.op.lower
     assert isinstance(lower, ContractionSpec)
     types, params = input_types(node), dict(node.params)
-    outer = [Var(f"i{k}", s) for k, s in enumerate(node.shape)]
-    index: Index = tuple(Const(0) if v.extent == 1 else v for v in outer)
+    blocks = lower.blocks(types, node.type, **params)
+    outer, index = output_loops(node.shape, blocks)
     extents = lower.extents(types, **params)
     inner = [Var(f"r{k}", s) for k, s in enumerate(extents)]
     e.naming = False
@@ -248,8 +248,8 @@ def _contraction(e: Emitter) -> Kernel:
     e.naming = True
     wide = node.dtype.compute
     acc = Ref("acc", wide)
-    loops = nested([v for v in inner if v.extent != 1], (Update("acc", Call("mul", (a, b), wide)),), "reduce")
-    e.outer += [Acc("acc", "add", wide), *loops]
+    summed = nested([v for v in inner if v.extent != 1], (Update("acc", Call("mul", (a, b), wide)),), "reduce")
+    e.outer += [Acc("acc", "add", wide), *summed]
     e.full_value[node] = acc
     flat = ix.flatten(index, node.shape)
     for member in e.group.nodes:
@@ -259,11 +259,29 @@ def _contraction(e: Emitter) -> Kernel:
         if member in e.stored:
             e.outer.append(e.store(member, at, e.full_value[member]))
     groups = lower.groups(types, node.type, **params)
-    batch, m, n = (tuple(outer[k].name for k in axes if outer[k].extent != 1) for axes in groups)
+    loops = [v for v in outer if v.extent != 1]
+    batch, m, n = (tuple(v.name for v in loops if v.name in {f"i{k}" for k in axes}) for axes in groups)
+    batch += tuple(v.name for v in loops if v.name in {f"b{k}" for k in blocks})
     k = tuple(v.name for v in inner if v.extent != 1)
     mark = Contraction(batch, m, n, k, a, b, "acc", node.op.name)
-    body = nested([v for v in outer if v.extent != 1], tuple(e.outer), "parallel")
-    return _kernel(e, "contraction", body, mark)
+    return _kernel(e, "contraction", nested(loops, tuple(e.outer), "parallel"), mark)
+
+
+def output_loops(shape: Shape, blocks: dict[int, int]) -> tuple[list[Var], Index]:
+    """Loops over an output, two along an axis of blocks, and the multi-index that they are at."""
+    loops: list[Var] = []
+    index: list[Expr] = []
+    for k, size in enumerate(shape):
+        count = blocks.get(k, 1)
+        within = Var(f"i{k}", size // count)
+        at: Expr = Const(0) if within.extent == 1 else within
+        if count > 1:
+            block = Var(f"b{k}", count)
+            loops.append(block)
+            at = ix.add(ix.mul(block, within.extent), at)
+        loops.append(within)
+        index.append(at)
+    return loops, tuple(index)
 
 
 def _scan(e: Emitter) -> Kernel:
