@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import tracec
-from tests.conformance.bridge import to_numpy
 from tracec.errors import DTypeError
 
 torch = pytest.importorskip("torch")
+from tests.conformance.bridge import to_numpy  # noqa: E402 - which imports torch
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

@@ -98,6 +98,7 @@ OTHERS = [None, "2", 1.5, -1, 0, (1, 2, 3, 4), [1.5], (), LINE, True, object(), 
 INPUTS = [LINE, X.long(), X != 0, X[:0], X[:, :0], X[:, :, :0], tracec.tensor(1.0)]
 
 
+@pytest.mark.filterwarnings("ignore:.* was resized:UserWarning")  # as what is given as out= may be
 @pytest.mark.parametrize("name", CALLS)
 def test_anything_else_is_taken_or_refused_with_a_word(name):
     f, given = getattr(F, name), CALLS[name]

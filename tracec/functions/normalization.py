@@ -248,6 +248,7 @@ def group_norm(
             f"{tuple(input.shape)}",
             "give a larger input, or fewer groups",
         )
+    check_real("group_norm", eps, "eps")
     return _by_groups(input, num_groups, weight, bias, eps)
 
 

@@ -337,19 +337,27 @@ def _concatenate_type(*types: TensorType, axis: int) -> TensorType:
     return first.with_shape((*first.shape[:axis], total, *first.shape[axis + 1 :]))
 
 
+#: Parts of a concatenation that are asked one after the other whether they have an element.
+_ASKED_IN_TURN = 16
+
+
 def _concatenate_element(load: LoadElement, index: Index, out: TensorType, types: Types, *, axis: int) -> Expr:
     ends, end = [], 0
     for t in types:
         end += t.shape[axis]
         ends.append(end)
-    parts = [k for k, t in enumerate(types) if t.shape[axis]] or [0]
-    result: Expr | None = None
-    for k in reversed(parts):
-        start = ends[k] - types[k].shape[axis]
-        element = load(k, (*index[:axis], ix.sub(index[axis], start), *index[axis + 1 :]))
-        result = element if result is None else ix.select(ix.in_range(index[axis], 0, ends[k]), element, result)
-    assert result is not None
-    return result
+    at = index[axis]
+
+    def among(parts: Sequence[int]) -> Expr:
+        """The element where it is in one of some parts; of many, it is asked first which half has it."""
+        half = len(parts) // 2 if len(parts) > _ASKED_IN_TURN else 1
+        if len(parts) > 1:
+            later = among(parts[half:])
+            return ix.select(ix.in_range(at, 0, ends[parts[half - 1]]), among(parts[:half]), later)
+        (k,) = parts
+        return load(k, (*index[:axis], ix.sub(at, ends[k] - types[k].shape[axis]), *index[axis + 1 :]))
+
+    return among([k for k, t in enumerate(types) if t.shape[axis]] or [0])
 
 
 def _concatenate_vjp(ct: Any, out: Any, *xs: Any, axis: int) -> tuple[Any, ...]:
