@@ -17,6 +17,7 @@ from tracec.codegen import c_between, c_fused, c_library, c_structured
 from tracec.codegen.c_alike import alike
 from tracec.codegen.c_contraction import loops_of_contractions, render_contraction
 from tracec.codegen.c_cost import nest_units
+from tracec.codegen.c_joined import part_joined
 from tracec.codegen.c_lanes import lay_side_by_side
 from tracec.codegen.c_loops import LoopWriter, hoist, without_empty_loops, written_names
 from tracec.codegen.c_parts import part_loops
@@ -50,6 +51,8 @@ MIN_LEAVING = 8 << 20
 #: Units of `nest_units` for each byte of its buffers up to which such a kernel waits for memory; one that computes
 #: more than it waits gains nothing from strips.
 MAX_UNITS_PER_BYTE = 2
+#: Pointers that are told to be apart; with the square of their number grows what a compiler takes for that.
+MOST_RESTRICTED = 64
 #: Shapes whose loops are cut into tiles or blocks; the others are plain nests.
 _WRITERS: dict[str, type[LoopWriter]] = {
     **dict.fromkeys(("column", "scan", "scatter", "contraction"), TileWriter),
@@ -290,6 +293,8 @@ def render_kernel(kernel: Kernel, *, restrict: bool = True, past_cache: Collecti
         blocked = render_contraction(kernel, restrict=restrict)
         if blocked is not None:
             return blocked
+    kernel = part_joined(kernel)
+    restrict = restrict and len(kernel.buffers) <= MOST_RESTRICTED
     parted = pad_windows(kernel)
     short = unroll_short_loops(kernel) if parted is kernel else parted
     parted = part_loops(short, kernel) if parted is kernel else parted
