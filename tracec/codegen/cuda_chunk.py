@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from tracec.codegen.cuda_access import Packs, alignment, stride
 from tracec.codegen.cuda_dialect import memory_type
-from tracec.codegen.cuda_writer import Writer
+from tracec.codegen.cuda_writer import Element, Writer
 from tracec.codegen.tree import Block, Line, Tree
 from tracec.ir.kernel import Call, Expr, Let, Load, Ref, Stmt, Store, Var, expressions, subexpressions
 
@@ -42,9 +42,7 @@ def first_of_pack(writer: Writer, flat: str, variables: Sequence[Var], width: in
     last = variables[-1]
     chunks = replace(last, extent=last.extent // width)
     named = writer.derive({last.name: f"{writer.name(last.name)}_first"})
-    lines = list(named.unflatten(flat, (*variables[:-1], chunks)))
-    lines[-1] = Line(_scaled(lines[-1], width))
-    return tuple(lines)
+    return named.unflatten(flat, (*variables[:-1], chunks), width)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +100,7 @@ def pack_chunk(writer: Writer, last: Var, body: Sequence[Stmt], packs: Packs, sl
         at = f"{name}[part]" if loaded and arrays else name
         held = writer.held.get((buffer, index)) if loaded else None
         if held and not stored:
-            inner.packs[buffer, index] = f"{held}.at[e]"
+            inner.packs[buffer, index] = Element(held)
             continue
         if held:
             loads.append(Line(f"{kind} {name} = {held};"))
@@ -116,7 +114,7 @@ def pack_chunk(writer: Writer, last: Var, body: Sequence[Stmt], packs: Packs, sl
         if stored:
             text = f"store_pack({where}, {at});"
             after.append(Line(f"if ({writer.store_guard}) {text}" if writer.store_guard else text))
-        inner.packs[buffer, index] = f"{at}.at[e]"
+        inner.packs[buffer, index] = Element(at)
     if not arrays:  # loads are in the same scope
         same = tuple(s for s in same if s not in picks)
     before += [*writer.statements(same), *_random_words(inner, at_first, body, last, width)]
@@ -183,11 +181,6 @@ def _random_words(inner: Writer, at_first: Writer, body: Sequence[Stmt], last: V
             more = f" + {start}" if start else ""
             yield Line(f"philox_block({seed}, {draw}, (long long)({first}){more}, {words}{more});")
         inner.random[call] = f"{words}[e]"
-
-
-def _scaled(line: Tree, width: int) -> str:
-    assert isinstance(line, Line)
-    return f"{line.text.removesuffix(';')} * {width};"
 
 
 def mentions(statements: Sequence[Tree], name: str) -> bool:

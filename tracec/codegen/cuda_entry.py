@@ -10,7 +10,7 @@ from typing import Any
 
 from tracec.codegen.cuda_access import Packs
 from tracec.codegen.cuda_ladder import rung
-from tracec.codegen.cuda_writer import Writer
+from tracec.codegen.cuda_writer import Parameter, Writer
 from tracec.codegen.render import render_template
 from tracec.codegen.tree import Line, Tree
 from tracec.ir.kernel import Kernel
@@ -90,7 +90,7 @@ class Head:
     """
 
     name: str
-    parameters: tuple[str, ...]
+    parameters: tuple[Parameter | str, ...]
     threads: int
     counter: str
     blocks: int = 1
@@ -116,6 +116,11 @@ class View:
     """
 
     head: Head
+
+    @property
+    def parts_ways(self) -> bool:
+        """Whether lanes that are through leave while others of their warp still exchange values."""
+        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from tracec.codegen.cuda_share import MANY_THREADS
 from tracec.codegen.cuda_source import CudaKernel, finished
 from tracec.codegen.cuda_tail import Tail, tail
 from tracec.codegen.cuda_tiles import MULTIPROCESSORS
+from tracec.codegen.cuda_writer import Parameter
 from tracec.ir.kernel import Buffer
 from tracec.ir.launch import Argument, CudaLaunch, CudaStep, Tickets
 from tracec.ir.plan import Plan
@@ -172,9 +173,7 @@ def _takes_riders(kernel: CudaKernel, launch: CudaLaunch) -> bool:
         return False
     few = blocks <= MOST_BLOCKS and blocks * entry.threads <= MOST_THREADS
     # Lanes that are through wait for tickets, while those that still exchange values wait for them.
-    text = str(entry.function)
-    parts_ways = "return;" in text and "_sync(" in text
-    return few and not parts_ways
+    return few and not entry.function.view.parts_ways
 
 
 def _fits(plan: Plan, parts: Sequence[Part], new: Part) -> bool:
@@ -209,7 +208,9 @@ def _joined(parts: Sequence[Part], taken: Collection[str]) -> tuple[CudaKernel, 
     name = next(n for n in chain((base,), (f"{base}_{k}" for k in count(2))) if n not in taken)
     parameters = [_parameter(parts, v, name) for v, name in values.items()]
     leave = entry.function.head
-    head = Head(name, (*parameters, *["unsigned *tickets"] * several), prod(first.block), "unsigned")
+    head = Head(
+        name, (*parameters, *[Parameter("unsigned", "tickets", apart=False)] * several), prod(first.block), "unsigned"
+    )
     view = JoinedView(
         replace(head.leaving_room(leave.blocks), cluster=leave.cluster),
         tuple(dict.fromkeys(str(p.work.function.beginning(is_called=True)) for p in parts)),
@@ -234,7 +235,7 @@ def _pattern(parts: Sequence[Part]) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(numbers[v] for v in p.values) for p in parts)
 
 
-def _parameter(parts: Sequence[Part], value: int, name: str) -> str:
+def _parameter(parts: Sequence[Part], value: int, name: str) -> Parameter:
     """The declaration of what is behind a value.
 
     What one part writes and another touches, other blocks write while this one runs: no compiler may take it for its
@@ -243,4 +244,4 @@ def _parameter(parts: Sequence[Part], value: int, name: str) -> str:
     found = [p.values[value] for p in parts if value in p.values]
     written = any(b.role != "in" for b in found)
     alone = len(found) == 1 or not written
-    return f"{'' if written else 'const '}{memory_type(found[0].dtype)} *{'__restrict__ ' * alone}{name}"
+    return Parameter(f"{'' if written else 'const '}{memory_type(found[0].dtype)}", name, alone)

@@ -14,7 +14,7 @@ from tracec.codegen.cuda_access import Packs, alignment, certain_loads, extent, 
 from tracec.codegen.cuda_dialect import memory_type
 from tracec.codegen.cuda_entry import lines
 from tracec.codegen.cuda_tiles import Tile
-from tracec.codegen.cuda_writer import Writer
+from tracec.codegen.cuda_writer import Element, Writer
 from tracec.ir.dtype import DType
 from tracec.ir.extent import divides, like, plain
 from tracec.ir.kernel import Call, Const, Div, Expr, Let, Linear, Load, Mod, Var, parts, subexpressions
@@ -242,7 +242,7 @@ def operand_view(
         kind = f"Pack<{memory_type(writer.buffers[buffer])}, {width}>"
         where = f"{writer.name(buffer)} + {at_first.write(indices[index])}"
         loads.append(f"const {kind} pack{number} = load_pack<{width}>({where});")
-        element.packs[buffer, index] = f"pack{number}.at[e]"
+        element.packs[buffer, index] = Element(f"pack{number}")
     if width > 1:
         text = last[0].name
         texts[text] = f"({array.get(text, writer.name(text))} + e)"

@@ -10,6 +10,7 @@ from tracec.codegen.cuda_entry import Routine
 from tracec.codegen.cuda_select import ranked_routine
 from tracec.codegen.cuda_sort import sort_routine
 from tracec.codegen.cuda_sort_keys import Keys, Order, Rows, key_of, original_of
+from tracec.codegen.cuda_writer import Parameter
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.ir.extent import is_varying, plain
@@ -73,7 +74,7 @@ class Then:
     """
 
     buffers: tuple[Buffer, ...]
-    parameters: tuple[str, ...]
+    parameters: tuple[Parameter, ...]
     source: str
     x: str
     y: str
@@ -107,7 +108,7 @@ def ranks_routine(name: str, source: TensorType, ranks: Ranks, then: Then | None
     if then is None:
         shape = (*source.shape[:axis], count, *source.shape[axis + 1 :])
         buffers = Buffer("x", source.dtype, source.shape, "in"), Buffer("y", dt.int64, shape, "out")
-        declared = f"const {element} *__restrict__ x", "long long *__restrict__ y"
+        declared = Parameter(f"const {element}", "x"), Parameter("long long", "y")
         then = Then(buffers, declared, "x", "x", "y", (), None, (), ())
     value, bits = key_of(source.dtype, "element", ranks.descending)
     at = next(n for n, b in enumerate(then.buffers) if b.name == then.source)

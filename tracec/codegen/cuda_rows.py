@@ -61,6 +61,11 @@ class RowView(View):
     cluster: int = 0
     block_threads: str = ""
 
+    @property
+    def parts_ways(self) -> bool:
+        one_leaves = self.ragged and not self.cluster and not self.warps_share
+        return one_leaves and any(s.deal is not None and s.accs for s in self.stages)
+
 
 def _scratch(
     body: Sequence[Stmt], writer: Writer, share: Share, width: int, chunks: int

@@ -26,7 +26,7 @@ from tracec.codegen.cuda_entry import (
 from tracec.codegen.cuda_map import map_entry
 from tracec.codegen.cuda_scan_row import Packs, Row, elements, fetched, find_packs, neighbours, row_of, used
 from tracec.codegen.cuda_tiles import MULTIPROCESSORS
-from tracec.codegen.cuda_writer import Accumulator, Writer
+from tracec.codegen.cuda_writer import Accumulator, Parameter, Writer
 from tracec.codegen.expressions import ATOM
 from tracec.codegen.tree import Line
 from tracec.ir.extent import is_varying, plain
@@ -268,7 +268,7 @@ def _leaving_room(view: ScanView, blocks: int) -> ScanView:
 
 
 #: What blocks post, behind the number of turns that were taken.
-_BOARD = "unsigned long long *__restrict__ board"
+_BOARD = Parameter("unsigned long long", "board")
 _WORD = 8
 
 

@@ -9,7 +9,7 @@ from tracec.codegen.cuda_access import alignment, certain_loads, peel, stride
 from tracec.codegen.cuda_chunk import mentions
 from tracec.codegen.cuda_dialect import memory_type
 from tracec.codegen.cuda_entry import lines
-from tracec.codegen.cuda_writer import Writer
+from tracec.codegen.cuda_writer import Element, Writer
 from tracec.codegen.tree import Block, Line, Tree
 from tracec.ir.extent import divides, plain
 from tracec.ir.kernel import (
@@ -176,7 +176,7 @@ def elements(writer: Writer, row: Row, packs: Packs, slot: str = "") -> tuple[tu
         pack = f"{writer.name(access[0])}_pack{number}"
         kind = f"Pack<{memory_type(writer.buffers[access[0]])}, {width}>"
         where = f"{writer.name(access[0])} + {at_first.write(index)}"
-        inner.packs[access] = f"{pack}.at[{width - 1} - e]" if back else f"{pack}.at[e]"
+        inner.packs[access] = f"{pack}.at[{width - 1} - e]" if back else Element(pack)
         if access in packs.loads:
             loads.append(Line(f"const {kind} {pack} = load_pack<{width}>({slot or where});"))
         else:

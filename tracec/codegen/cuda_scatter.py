@@ -36,7 +36,7 @@ from tracec.codegen.cuda_sort import sort_routine
 from tracec.codegen.cuda_sort_keys import Keys, Order, Rows
 from tracec.codegen.cuda_steps import Shared, Steps
 from tracec.codegen.cuda_tiles import MULTIPROCESSORS
-from tracec.codegen.cuda_writer import LIMIT, Writer, is_wide
+from tracec.codegen.cuda_writer import LIMIT, Element, Writer, is_wide
 from tracec.codegen.tree import Block, Line, Tree
 from tracec.ir.dtype import DType
 from tracec.ir.extent import is_varying, plain
@@ -187,7 +187,7 @@ def _sorted(kernel: Kernel, name: str, start: tuple[Stmt, ...], target: Target) 
         keys = replace(keys, value=value)
         after = (*_key_lines(writer, target, "place"), f"ranked[at] = {value};")
         results = Order(
-            (order.declaration, ranked.declaration), (order.number, ranked.number), ("order[at] = place;", *after), True
+            (order.written, ranked.written), (order.number, ranked.number), ("order[at] = place;", *after), True
         )
         rows = Rows(1, length, 0, length, writer.wide)
         steps.add(sort_routine(f"{name}_sort", keys, results, rows, steps.arguments))
@@ -233,7 +233,7 @@ def _put_in_order(steps: Steps, name: str, keys: Keys, target: Target, arrays: S
 
 def _find_starts(steps: Steps, name: str, target: Target, ranked: Shared, starts: Shared) -> None:
     """A function that finds where each key's positions start in the order."""
-    parameters = (f"const {ranked.declaration}", starts.declaration)
+    parameters = (ranked.read, starts.written)
     writer, length = steps.writer, extent(target.positions)
     dense = plain(target.keys) <= DENSE * plain(length)
     view = OrderView(
@@ -310,11 +310,7 @@ def _view(writer: Writer, name: str, target: Target, key: str, start: Start | No
     packs = find_packs(body, last, writer.buffers) if last else Packs()
     first = {last.name: f"{writer.name(last.name)}_first"} if last else {}
     chunks = (*columns[:-1], replace(last, extent=last.extent // packs.width)) if last else ()
-    column = [*writer.derive(first).unflatten("column", chunks)]
-    if packs.width > 1:
-        final = column[-1]
-        assert isinstance(final, Line)
-        column[-1] = Line(f"{final.text.removesuffix(';')} * {packs.width};")
+    column = writer.derive(first).unflatten("column", chunks, packs.width)
     before, after, more = _element(writer.derive(first), target, index, packs, wide, start)
     view = ScatterView(
         head(writer, name, THREADS), writer.dialect.types[wide], key, lines(column), lines(before),
@@ -379,7 +375,7 @@ def _element(
                 kind = f"Pack<{memory_type(writer.buffers[source])}, {width}>"
                 text = f"load_pack<{width}>({writer.name(source)} + {at_first.write(place)})"
                 before.append(Line(f"const {kind} {pack} = {text};"))
-                inner.packs[source, place] = f"{pack}.at[e]"
+                inner.packs[source, place] = Element(pack)
         at = f"{name}_first + e" if packed else each.write(index)
         body = [*inner.statements(start.lets), Line(f"sum[e] = {inner.convert(start.value, wide)};")]
         if mentions(body, name):
@@ -410,7 +406,7 @@ def _values(writer: Writer, target: Target, packs: Packs, wide: DType) -> list[T
         loads.append(
             Line(f"const {kind} {pack} = load_pack<{width}>({writer.name(buffer)} + {at_first.write(index)});")
         )
-        inner.packs[buffer, index] = f"{pack}.at[e]"
+        inner.packs[buffer, index] = Element(pack)
     one = [
         *inner.statements(s for s in target.lets if s not in picks),
         Line(f"value[next][e] = {inner.convert(target.store.value, wide)};"),

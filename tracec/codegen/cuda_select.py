@@ -14,8 +14,9 @@ from tracec.codegen.cuda_scan import clear_entry
 from tracec.codegen.cuda_sort import SHORT_ROW as SHORT_SORT
 from tracec.codegen.cuda_sort import sort_routine
 from tracec.codegen.cuda_sort_digits import MARKED
-from tracec.codegen.cuda_sort_keys import LIMIT, Keys, Order, Rows
+from tracec.codegen.cuda_sort_keys import BOARD, LIMIT, Keys, Order, Rows
 from tracec.codegen.cuda_tiles import MULTIPROCESSORS
+from tracec.codegen.cuda_writer import Parameter
 from tracec.ir.extent import is_varying, plain
 
 #: Shorter rows are sorted: by a warp, that has no barrier.
@@ -38,9 +39,6 @@ PARTS_THREADS, COUNTED, ITEMS, LONG_ITEMS = 256, 16, 16, 8
 COUNTING = 2
 #: Words of a board in front of the counts: the number of turns that were taken.
 TURNS = 2
-
-
-BOARD = "unsigned *__restrict__ board"
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +215,7 @@ def _collected(
         view = replace(view, result=_results(order))
     else:
         last, key_bytes = f"{name}_collect", next(n for n in (1, 2, 4, 8) if keys.bits <= 8 * n)
-        parameters = (*keys.parameters, f"{keys.type} *__restrict__ kept_keys", "unsigned *__restrict__ kept_places")
+        parameters = (*keys.parameters, Parameter(keys.type, "kept_keys"), Parameter("unsigned", "kept_places"))
         args = (*keys.args, buffers + 1, buffers + 2)
         workspace += (key_bytes * of.rows * of.count, 4 * of.rows * of.count)
     view = replace(view, head=replace(view.head, name=last, parameters=(*parameters, BOARD)))
@@ -229,7 +227,7 @@ def _collected(
         return Routine(entries, calls, workspace)
     row = f"row * {of.written(of.count)}"
     kept = Keys(
-        (f"const {keys.type} *__restrict__ kept_keys", "const unsigned *__restrict__ kept_places"),
+        (Parameter(f"const {keys.type}", "kept_keys"), Parameter("const unsigned", "kept_places")),
         (buffers + 1, buffers + 2), (), f"kept_keys[{row} + at]", keys.bits, keys.original, keys.lost,
         f"kept_places[{row} + {{}}]",
     )  # fmt: skip

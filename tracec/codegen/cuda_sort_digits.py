@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from tracec.codegen.cuda_dialect import memory_type
 from tracec.codegen.cuda_entry import Call, Entry, Function, Head, Routine, View, ceil_div
 from tracec.codegen.cuda_scan import clear_entry
-from tracec.codegen.cuda_sort_keys import Keys, Order, Rows
+from tracec.codegen.cuda_sort_keys import BOARD, Keys, Order, Rows
 from tracec.codegen.cuda_tiles import MULTIPROCESSORS
+from tracec.codegen.cuda_writer import Parameter, coherent
 from tracec.ir.extent import plain
 
 #: Threads of a block, each of which looks after one value of a digit.
@@ -114,8 +115,7 @@ def sort_by_digits(name: str, keys: Keys, order: Order, of: Rows, buffers: int) 
     )  # fmt: skip
     made = _Passes(name, keys, order, view, of, buffers)
     made.add("clear", clear_entry(f"{name}_clear", ceil_div(words, 2)), (buffers,))
-    board = "unsigned *__restrict__ board"
-    count = replace(view, head=replace(view.head, name=f"{name}_count", parameters=(*keys.parameters, board)))
+    count = replace(view, head=replace(view.head, name=f"{name}_count", parameters=(*keys.parameters, BOARD)))
     schedule = f"{passes} digits, {chunks} chunks a row of {length}"
     entry = Entry(Function("sort_count", count), (rows * chunks, 1, 1), (THREADS, 1, 1), schedule=schedule)
     made.add("count", entry, (*keys.args, buffers))
@@ -164,13 +164,13 @@ class _Passes:
         view, keys = self._view, self._keys
         first, last = number == 0, number == view.passes - 1
         before, after = self._board + 1 + number % 2, self._board + 2 - number % 2
-        parameters: tuple[str, ...]
+        parameters: tuple[Parameter, ...]
         args: tuple[int, ...]
         # What need not be coherent a compiler loads wherever it likes: one after another, each when it is needed.
-        parameters, args = tuple(p.replace("*__restrict__ ", "*") for p in keys.parameters), keys.args
+        parameters, args = coherent(keys.parameters), keys.args
         row = f"row * {view.length} + at"
         if not first:
-            parameters = (f"const {view.key} *keys", "const unsigned *places")
+            parameters = coherent((Parameter(f"const {view.key}", "keys"), Parameter("const unsigned", "places")))
             args = (after, after + 2)
             view = replace(view, load=(), value=f"keys[{row}]", place=f"places[{row}]")
         if last:
@@ -179,12 +179,12 @@ class _Passes:
             parameters, args = (*parameters, *self._order.parameters), (*args, *self._order.args)
             view = replace(view, result=self._results())
         else:
-            parameters += (f"{view.key} *__restrict__ keys_after", "unsigned *__restrict__ places_after")
+            parameters += (Parameter(view.key, "keys_after"), Parameter("unsigned", "places_after"))
             args += (before, before + 2)
             view = replace(view, result=(f"keys_after[{row}] = {self._turned()};", f"places_after[{row}] = place;"))
         what = "last" if last else "first" if first else "next"
         name = self._name if last else f"{self._name}_{what}"
-        parameters, args = (*parameters, "unsigned *__restrict__ board"), (*args, self._board)
+        parameters, args = (*parameters, BOARD), (*args, self._board)
         view = replace(view, head=replace(view.head, name=name, parameters=parameters).leaving_room(AT_ONCE))
         if what not in self.entries:
             function = Function("sort_pass", view)

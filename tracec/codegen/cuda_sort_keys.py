@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tracec.codegen.cuda_dialect import TYPES, memory_type
+from tracec.codegen.cuda_writer import Parameter
 from tracec.ir import dtype as dt
 from tracec.ir.dtype import DType
 from tracec.ir.extent import is_varying, like
 
 #: Counters of fewer are 32 bits.
 LIMIT = 2**31
+#: What kernels of several steps count on.
+BOARD = Parameter("unsigned", "board")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class Keys:
         place: Where the place of what has the key is, of ``{}``; empty where that is the place.
     """
 
-    parameters: tuple[str, ...]
+    parameters: tuple[Parameter, ...]
     args: tuple[int, ...]
     load: tuple[str, ...]
     value: str
@@ -61,7 +64,7 @@ class Order:
         element: Where it is, of ``place``.
     """
 
-    parameters: tuple[str, ...]
+    parameters: tuple[Parameter, ...]
     args: tuple[int, ...]
     lines: tuple[str, ...]
     sees_keys: bool = False

@@ -17,7 +17,7 @@ from tracec.codegen.cuda_ladder import ladder, on_rung
 from tracec.codegen.cuda_ranks import Ranks, Then, ranks_of, ranks_routine
 from tracec.codegen.cuda_runs import is_sized
 from tracec.codegen.cuda_source import CudaKernel, finished, launches
-from tracec.codegen.cuda_writer import Writer
+from tracec.codegen.cuda_writer import Parameter, Writer
 from tracec.codegen.tree import Block, Line, Tree
 from tracec.ir.extent import is_varying
 from tracec.ir.kernel import Expr, Kernel, Let, Linear, Load, Ref, Store, Var, expressions, subexpressions
@@ -197,7 +197,7 @@ def sorted_then(
         replace(b, role="out") if b.name == order else b for b in kernel.buffers if b.name != order or stored
     )
     declared = tuple(
-        f"{'const ' * (b.role == 'in')}{memory_type(b.dtype)} *__restrict__ {writer.name(b.name)}" for b in buffers
+        Parameter(f"{'const ' * (b.role == 'in')}{memory_type(b.dtype)}", writer.name(b.name)) for b in buffers
     )
     then = Then(
         buffers, declared, x, writer.name(x), writer.name(order) if stored else "", lines(statements),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tracec.codegen.cuda_entry import Call, Entry, Routine
-from tracec.codegen.cuda_writer import Writer
+from tracec.codegen.cuda_writer import Parameter, Writer
 from tracec.ir.kernel import Kernel
 
 
@@ -44,10 +44,10 @@ class Steps:
         """A function of the kernel's buffers and some arrays."""
         self.add(Routine((entry,), (Call(0, (*self.buffers, *(a.number for a in shared))),)))
 
-    def parameters(self, read: Sequence[Shared], written: Sequence[Shared] = ()) -> tuple[str, ...]:
+    def parameters(self, read: Sequence[Shared], written: Sequence[Shared] = ()) -> tuple[Parameter, ...]:
         """What such a function takes."""
         kernels = self.writer.parameters()
-        return (*kernels, *(f"const {a.declaration}" for a in read), *(a.declaration for a in written))
+        return (*kernels, *(a.read for a in read), *(a.written for a in written))
 
     def routine(self) -> Routine:
         """All of it."""
@@ -63,6 +63,11 @@ class Shared:
     number: int
 
     @property
-    def declaration(self) -> str:
+    def read(self) -> Parameter:
+        """As a parameter that is only read."""
+        return Parameter(f"const {self.type}", self.name)
+
+    @property
+    def written(self) -> Parameter:
         """As a parameter that is written to."""
-        return f"{self.type} *__restrict__ {self.name}"
+        return Parameter(self.type, self.name)

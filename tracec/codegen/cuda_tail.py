@@ -13,7 +13,7 @@ from tracec.codegen.cuda_row_body import row_packs, row_space, scratch_words, wa
 from tracec.codegen.cuda_row_stages import Stage, share_stages
 from tracec.codegen.cuda_rows import ALL_LANES
 from tracec.codegen.cuda_share import MOST_PACKS, WARP_ROW_OF_FEW, Share
-from tracec.codegen.cuda_writer import Writer
+from tracec.codegen.cuda_writer import Writer, coherent
 from tracec.ir.extent import is_varying
 from tracec.ir.kernel import Acc, Kernel, Loop, walk
 
@@ -133,8 +133,7 @@ def _made(kernel: Kernel, view: TailView, packs: Iterable[Packs], shared: int, s
 
 def _head(writer: Writer, kernel: Kernel) -> Head:
     """The function's head. What it reads others have written in the same launch: nothing may be taken for constant."""
-    parameters = tuple(p.replace("*__restrict__ ", "*") for p in writer.parameters())
-    return Head(kernel.name, parameters, 0, writer.flat, is_called=True)
+    return Head(kernel.name, coherent(writer.parameters()), 0, writer.flat, is_called=True)
 
 
 def _threads(block: Grid) -> int:

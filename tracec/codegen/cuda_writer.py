@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tracec.codegen.cuda_dialect import CUDA, CUDA_WIDE, HEADERS, memory_type
 from tracec.codegen.expressions import ATOM, ExpressionWriter, Written, conversion
@@ -38,8 +38,6 @@ from tracec.ir.kernel import (
 
 _COMPARISONS = frozenset(("eq", "ne", "lt", "le", "gt", "ge"))
 LIMIT = 2**31
-#: What an element of a pack ends in, where ``e`` numbers them.
-_ELEMENT = ".at[e]"
 
 
 def is_wide(kernel: Kernel) -> bool:
@@ -82,6 +80,34 @@ def _reach(expr: Expr) -> int:
 def is_position(expr: Expr) -> bool:
     """Whether an i64 expression is made of loop variables, and so has the dialect's index type in the source."""
     return isinstance(expr, (Var, Linear, Div, Mod))
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """What a function is given memory by.
+
+    Attributes:
+        type: What lies there: ``const float``.
+        name: Its name.
+        apart: Whether nothing else is there: what is only read a compiler may then load when it likes.
+    """
+
+    type: str
+    name: str
+    apart: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.type} *{'__restrict__ ' * self.apart}{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """One of a pack's elements, which ``e`` numbers."""
+
+    pack: str
+
+    def __str__(self) -> str:
+        return f"{self.pack}.at[e]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +173,7 @@ class Writer(ExpressionWriter):
         self.kernel = kernel
         self.wide = is_wide(kernel) if wide is None else wide
         super().__init__(CUDA_WIDE if self.wide else CUDA, names)
-        self.packs: dict[tuple[str, Expr], str] = {}
+        self.packs: dict[tuple[str, Expr], Element | str] = {}
         self.random: dict[Call, str] = {}
         self.arrays: dict[str, str] = {}
         self.far: tuple[str, str] | None = None
@@ -201,12 +227,14 @@ class Writer(ExpressionWriter):
             case Load(buffer, index, _):
                 pack = self.packs.get((buffer, index))
                 if pack is not None:
-                    return pack, ATOM
+                    return str(pack), ATOM
                 if buffer in self.arrays:
                     return self._scratch(buffer), ATOM
                 return f"{self.name(buffer)}[{_position(index, operands[0])}]", ATOM
-            case Call("cast", (Load(_, _, dt.bfloat16),), dt.float32) if operands[0][0].endswith(_ELEMENT):
-                return f"widened_bfloat16({operands[0][0].removesuffix(_ELEMENT)}, e)", ATOM
+            case Call("cast", (Load(buffer, index, dt.bfloat16),), dt.float32) if isinstance(
+                element := self.packs.get((buffer, index)), Element
+            ):
+                return f"widened_bfloat16({element.pack}, e)", ATOM
             case Call("philox", _, _) if expr in self.random:
                 return self.random[expr], ATOM
             case Call("eq" | "ne" as op, args, _) if (place := self._asked_place(args)) is not None:
@@ -322,8 +350,14 @@ class Writer(ExpressionWriter):
             return near
         return f"({self.far[0]} ? {near} : {self.name(buffer)}_far[{self.far_arrays[buffer]}])"
 
-    def unflatten(self, flat: str, variables: Sequence[Var]) -> tuple[Tree, ...]:
-        """Loop variables, outermost first, from an unsigned counter over all of their extents."""
+    def unflatten(self, flat: str, variables: Sequence[Var], each: int = 1) -> tuple[Tree, ...]:
+        """Loop variables, outermost first, from an unsigned counter over all of their extents.
+
+        Args:
+            flat: The counter.
+            variables: The variables.
+            each: Points of the last one that are counted as one: it is the first of them.
+        """
         lines: list[Tree] = []
         stride = 1
         for position, var in reversed(list(enumerate(variables))):
@@ -332,18 +366,24 @@ class Writer(ExpressionWriter):
             if position:
                 value = f"{value} % {self.count(extent)}"
             value = "0" if extent == 1 else f"({self.index}){value if value == flat else f'({value})'}"
-            lines.append(Line(f"const {self.index} {self.name(var.name)} = {value};"))
+            times = f" * {each}" if not lines and each > 1 else ""
+            lines.append(Line(f"const {self.index} {self.name(var.name)} = {value}{times};"))
             stride *= extent
         return tuple(reversed(lines))
 
     # -- declarations --------------------------------------------------------------------------------------
 
-    def parameters(self) -> tuple[str, ...]:
+    def parameters(self) -> tuple[Parameter, ...]:
         """The kernel's parameters. No two name the same memory: what is written in place is one buffer."""
         return tuple(
-            f"{'const ' if b.role == 'in' else ''}{memory_type(b.dtype)} *__restrict__ {self.name(b.name)}"
+            Parameter(f"{'const ' if b.role == 'in' else ''}{memory_type(b.dtype)}", self.name(b.name))
             for b in self.kernel.buffers
         )
+
+
+def coherent(parameters: Iterable[Parameter]) -> tuple[Parameter, ...]:
+    """The parameters, where what is behind them may change: compilers load it when it is needed."""
+    return tuple(replace(p, apart=False) for p in parameters)
 
 
 def _copies(kernel: Kernel) -> Copies:

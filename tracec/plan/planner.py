@@ -100,7 +100,7 @@ def _final(plan: Plan, target: Target, recorded: Graph, prepared: Graph, sliced:
         if clustered.key() != prepared.key():
             why = Refused("cluster", "blocks", "rows that are too long for one", target.no_clusters)
             plan = replace(plan, refused=(*plan.refused, why))
-    return unrolled(plan) if target.blocks else plan
+    return unrolled(plan) if target.is_gpu else plan
 
 
 def traffic(plan: Plan) -> int:
@@ -145,7 +145,7 @@ class _Planner:
         routines = find_routines(graph, inlined, gemm, self.bodies, self.alike)
         first = find_early(graph) if early else Early()
         inlined |= {n: cost for n, cost in first.inlined.items() if n not in graph.outputs}
-        fuse, stripes = "fuse" not in self.disabled, self.target.blocks > 0
+        fuse, stripes = "fuse" not in self.disabled, self.target.is_gpu
         parted = Partition(graph, inlined, routines, first.nodes, fuse=fuse, stripes=stripes, alike=self.alike)
         return parted, routines
 
@@ -228,7 +228,7 @@ def classify(kernel: Kernel, target: Target) -> Kernel:
             for part in subexpressions(e):
                 if not isinstance(part, Load) or _unit_loop(part.index) in (None, last):
                     continue
-                if not target.blocks or any(v == last for v in _loops(part.index)):
+                if not target.is_gpu or any(v == last for v in _loops(part.index)):
                     return replace(kernel, shape="transpose")
     return kernel
 

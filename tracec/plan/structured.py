@@ -64,7 +64,7 @@ class Bodies:
         graph, places, strides = _conformed(loop, node)
         plan = self._planned(graph)
         operands, feeds, offsets = _operands(node.inputs, inlined)
-        if plan is None or (self._target.blocks and not _is_launched(loop, node, plan, (*places, *strides, *offsets))):
+        if plan is None or (self._target.is_gpu and not _is_launched(loop, node, plan, (*places, *strides, *offsets))):
             return None
         end, buffers = _buffers(aligned(plan.memory.peak_bytes), node.inputs[: loop.carries])
         step = Repeat(
@@ -81,7 +81,7 @@ class Bodies:
             with made_from(node.source, "cond of bodies"):
                 outputs = _apart(encoded(o, p) for o, p in zip(graph.outputs, results.parts, strict=True))
             found.append(self._planned(graph.with_outputs(outputs)))
-        if found[0] is None or found[1] is None or self._target.blocks:
+        if found[0] is None or found[1] is None or self._target.is_gpu:
             return None
         operands, feeds, offsets = _operands(node.inputs, inlined)
         step = Branch(
@@ -97,7 +97,7 @@ class Bodies:
             test, step = loop.condition.graph, loop.body.graph
             graphs = test.with_outputs(_apart(test.outputs)), step.with_outputs(_apart(step.outputs))
         condition, body, finish = map(self._planned, (*graphs, Graph(carried, tuple(results))))
-        if condition is None or body is None or finish is None or self._target.blocks:
+        if condition is None or body is None or finish is None or self._target.is_gpu:
             return None
         operands, feeds, offsets = _operands(node.inputs, inlined)
         end, buffers = _buffers(aligned(_largest((condition, body, finish))), carried)

@@ -68,6 +68,11 @@ class Target:
     atomics: frozenset[DType] = frozenset()
     slices: Limits = _CPU_SLICES
 
+    @property
+    def is_gpu(self) -> bool:
+        """Whether blocks of threads run kernels, one launched after another, and no host code goes between."""
+        return self.blocks > 0
+
 
 _IN_PLACE = frozenset({"map", "contraction", "row", "full"})
 _COLUMN = frozenset({"column"})
