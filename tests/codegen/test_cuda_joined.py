@@ -201,6 +201,14 @@ def test_behind_rows_that_end_early() -> None:
     assert shapes_of(planned(lambda x: x.sum(1).sum(), ((1000, 33),))[1]) == "row full"
 
 
+def test_more_values_than_parameters() -> None:
+    """Pointers to 512 buffers are all that a launch has room for, one of them for its tickets."""
+    shapes = [(2 + k % 20, 1 + k // 20) for k in range(260)]
+    _, program = planned(lambda *xs: tuple((x * 2).sum() for x in xs), shapes)
+    parameters = [len(e.function.head.parameters) for kernel in program.kernels for e in kernel.entries]
+    assert max(parameters) <= 512 < sum(parameters) and len(program.steps) == 2
+
+
 def test_where_values_share_memory() -> None:
     """What a block of its own would write over what other blocks still read."""
     plan, program = planned(*CASES["total"][:2])

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tracec.codegen.c_loops import chain
-from tracec.codegen.c_unroll import put_in
+from tracec.codegen.put_in import put_in
 from tracec.ir import index as ix
 from tracec.ir.extent import is_varying
 from tracec.ir.kernel import (

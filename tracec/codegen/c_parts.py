@@ -13,7 +13,8 @@ from itertools import count
 from math import prod
 
 from tracec.codegen.c_loops import chain, names_in
-from tracec.codegen.c_unroll import Values, compute_once, put_in
+from tracec.codegen.c_unroll import compute_once
+from tracec.codegen.put_in import Values, put_in
 from tracec.ir import dtype as dt
 from tracec.ir import index as ix
 from tracec.ir.extent import is_varying

@@ -9,21 +9,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tracec.codegen.c_loops import chain
-from tracec.ir import dtype as dt
+from tracec.codegen.put_in import Values, put_in
 from tracec.ir import index as ix
 from tracec.ir.extent import is_varying, plain
 from tracec.ir.kernel import (
     Acc,
-    Call,
     Const,
-    Div,
     Expr,
     Kernel,
     Let,
-    Linear,
     Load,
     Loop,
-    Mod,
     Ref,
     Scratch,
     Stmt,
@@ -40,8 +36,6 @@ MAX_STATEMENTS = 160
 MAX_EXTENT = 32
 #: Rows that there must be, for vectors of rows; where a loop is no longer than a few iterations, it fills less of them.
 MIN_ROWS, FEW, MIN_ROWS_OF_FEW = 32, 4, 2
-
-Values = dict[str, Expr]
 
 
 def unroll_short_loops(kernel: Kernel) -> Kernel:
@@ -132,47 +126,3 @@ def compute_once(body: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
             case _:
                 result.append(s)
     return tuple(result)
-
-
-def put_in(e: Expr, values: Values) -> Expr:
-    """The expression with variables and scalars replaced."""
-    match e:
-        case Linear(terms, offset):
-            total: Expr = Const(offset)
-            for t, c in terms:
-                total = ix.add(total, ix.mul(put_in(t, values), c))
-            return total
-        case Div(value, by):
-            return ix.div(put_in(value, values), by)
-        case Mod(value, by):
-            return ix.mod(put_in(value, values), by)
-        case Load(buffer, index, dtype):
-            return Load(buffer, put_in(index, values), dtype)
-        case Call("select", (condition, then, other), dtype):
-            chosen = put_in(condition, values)
-            if isinstance(chosen, Const):
-                return put_in(then if chosen.value else other, values)
-            return Call("select", (chosen, put_in(then, values), put_in(other, values)), dtype)
-        case Call(op, args, dtype):
-            return _decided(Call(op, tuple(put_in(a, values) for a in args), dtype))
-        case Const():
-            return e
-        case _:
-            return values.get(e.name, e)
-
-
-def _decided(e: Call) -> Expr:
-    """Comparisons of indices that their ranges decide, and conjunctions with such."""
-    if e.op == "bitwise_and" and e.dtype is dt.bool_:
-        constant = [a for a in e.args if isinstance(a, Const)]
-        if constant:
-            other = next((a for a in e.args if a is not constant[0]), constant[0])
-            return other if constant[0].value else constant[0]
-    if e.op in ("ge", "lt") and all(a.dtype is dt.int64 for a in e.args):
-        low, high = ix.bounds(e.args[0]), ix.bounds(e.args[1])
-        if low is not None and high is not None:
-            if low[0] >= high[1]:
-                return Const(e.op == "ge", dt.bool_)
-            if low[1] < high[0]:
-                return Const(e.op == "lt", dt.bool_)
-    return e

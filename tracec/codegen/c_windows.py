@@ -14,7 +14,7 @@ from math import prod
 
 from tracec.codegen.c_loops import chain
 from tracec.codegen.c_parts import straight
-from tracec.codegen.c_unroll import Values, put_in
+from tracec.codegen.put_in import Values, put_in
 from tracec.ir import dtype as dt
 from tracec.ir import index as ix
 from tracec.ir.extent import is_varying

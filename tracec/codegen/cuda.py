@@ -16,6 +16,7 @@ from tracec.codegen.cuda_joined import join
 from tracec.codegen.cuda_ladder import ladder, on_rung
 from tracec.codegen.cuda_map import map_entry
 from tracec.codegen.cuda_overlap import following, may_overlap
+from tracec.codegen.cuda_parts import parts_routine
 from tracec.codegen.cuda_ranks import ranks_of, ranks_routine
 from tracec.codegen.cuda_rows import row_entry
 from tracec.codegen.cuda_runs import is_sized, runs_entry
@@ -280,6 +281,8 @@ def render_routine(
 def _routine(kernel: Kernel, runs: int) -> Routine:
     if is_sized(kernel):
         return one_after_another(kernel, [runs_entry(kernel, kernel.name, runs)])
+    if kernel.shape == "map" and (parts := parts_routine(kernel, kernel.name)) is not None:
+        return parts
     if kernel.shape in ROUTINES:
         return ROUTINES[kernel.shape](kernel, kernel.name)
     build = SHAPES.get(kernel.shape)

@@ -13,7 +13,7 @@ from itertools import chain, count
 from math import prod
 
 from tracec.codegen.cuda_dialect import memory_type
-from tracec.codegen.cuda_entry import Call, Entry, Function, Grid, Head, Routine, View, ceil_div
+from tracec.codegen.cuda_entry import PARAMETER_BYTES, Call, Entry, Function, Grid, Head, Routine, View, ceil_div
 from tracec.codegen.cuda_share import MANY_THREADS
 from tracec.codegen.cuda_source import CudaKernel, finished
 from tracec.codegen.cuda_tail import Tail, tail
@@ -177,7 +177,12 @@ def _takes_riders(kernel: CudaKernel, launch: CudaLaunch) -> bool:
 
 
 def _fits(plan: Plan, parts: Sequence[Part], new: Part) -> bool:
-    """Whether values that lie in one place are the same value for all of them, and shared memory has room."""
+    """Whether values that lie in one place are the same value for all of them, and there is room.
+
+    That is shared memory, and parameters: of all values, and of the tickets.
+    """
+    if len({*new.values, *(v for p in parts for v in p.values)}) >= PARAMETER_BYTES // 8:
+        return False
     if sum(p.work.shared_bytes for p in (*parts, new) if isinstance(p.work, Tail)) > ROOM:
         return False
     for part in parts:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tracec.codegen.cuda_access import Packs, certain_loads, extent, find_packs, peel, stride
 from tracec.codegen.cuda_chunk import Chunk, first_of_pack, mentions, pack_chunk, write_chunk
-from tracec.codegen.cuda_entry import Entry, Function, View, alignments, ceil_div, head, lines
+from tracec.codegen.cuda_entry import Entry, Function, Head, View, alignments, ceil_div, head, lines
 from tracec.codegen.cuda_ladder import rung
 from tracec.codegen.cuda_writer import Writer
 from tracec.codegen.tree import Line, Tree
@@ -22,6 +22,29 @@ RAGGED = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """The chunks of a function, and which are a block's: literals, or terms over what it is given.
+
+    Attributes:
+        block: The block's number.
+        block_chunks: Chunks of a block.
+        whole_blocks: Blocks in which every thread has all of its chunks.
+        chunks: All chunks.
+        counted: Chunks, and elements that fill none.
+        odd: The place of such an element, by the number ``chunk`` that goes on with them; empty where there are none.
+        guarded: Whether there are other blocks.
+    """
+
+    block: str
+    block_chunks: str
+    whole_blocks: str
+    chunks: str
+    counted: str
+    odd: str
+    guarded: bool
+
+
+@dataclass(frozen=True, slots=True)
 class MapView(View):
     """What ``map.j2`` needs: literals and statements, finished.
 
@@ -33,11 +56,7 @@ class MapView(View):
         odd: What it does for one of the elements that fill no chunk, which ``chunk`` numbers on.
         parts: Chunks of a thread; 0 for one.
         share: Threads of a block.
-        block_chunks: Chunks of a block.
-        whole_blocks: Blocks in which every thread has all of its chunks.
-        chunks: All chunks.
-        counted: Chunks, and elements that fill none.
-        guarded: Whether there are other blocks.
+        span: The chunks.
         uses_chunk: Whether the body needs the chunk's number.
     """
 
@@ -48,11 +67,7 @@ class MapView(View):
     odd: tuple[str, ...]
     parts: int
     share: str
-    block_chunks: str
-    whole_blocks: str
-    chunks: str
-    counted: str
-    guarded: bool
+    span: Span
     uses_chunk: bool
 
 
@@ -71,27 +86,19 @@ def map_entry(kernel: Kernel, name: str, body: tuple[Stmt, ...] | None = None, *
     packs = find_packs(inner, variables[-1], writer.buffers, ragged=ragged) if variables and packed else Packs()
     chunks, odd = divmod(extent(variables), packs.width)
     left = is_varying(odd) or odd > 0
-    parts = _parts(inner, variables, writer, chunks)
+    parts = chunks_each(inner, variables, writer, chunks)
     share = THREADS if plain(chunks) > 1 else 32
     block_chunks = share * parts
-    statements = write_chunk(writer, variables, inner, packs)
-    phases = _phases(writer, variables, inner, packs, parts)
-    view = MapView(
-        head(writer, name, share),
-        lines(statements),
-        lines(phases.declared),
-        lines(phases.loads),
-        lines(phases.rest),
-        lines(_odd(writer, variables[-1], inner, chunks, packs.width)) if left else (),
-        parts if parts > 1 else 0,
-        writer.count(share),
+    span = Span(
+        "blockIdx.x",
         writer.count(block_chunks),
         writer.count(chunks // block_chunks),
         writer.count(chunks),
         writer.count(chunks + odd),
+        f"chunk - {writer.count(chunks)} + {writer.count(chunks * packs.width)}" if left else "",
         guarded=left or is_varying(chunks) or chunks % block_chunks != 0,
-        uses_chunk=mentions(statements, "chunk"),
     )
+    view = map_view(head(writer, name, share), writer, variables, inner, packs, parts, span)
     wide = f", packs of {packs.width}" if packs.width > 1 else ""
     schedule = f"{parts} of {chunks} chunks a thread{wide}" + (f", {odd} elements left over" if left else "")
     blocks = ceil_div(chunks + odd, block_chunks)
@@ -100,7 +107,37 @@ def map_entry(kernel: Kernel, name: str, body: tuple[Stmt, ...] | None = None, *
     )
 
 
-def _parts(body: Sequence[Stmt], variables: Sequence[Var], writer: Writer, chunks: int) -> int:
+def map_view(
+    top: Head, writer: Writer, variables: Sequence[Var], body: Sequence[Stmt], packs: Packs, parts: int, span: Span
+) -> MapView:
+    """What ``map.j2`` is filled with.
+
+    Args:
+        top: How the function begins.
+        writer: Writes the kernel.
+        variables: The loops, outermost first.
+        body: Statements inside of them.
+        packs: What is accessed in packs.
+        parts: Chunks of a thread.
+        span: The chunks, and which are a block's.
+    """
+    statements = write_chunk(writer, variables, body, packs)
+    phases = _phases(writer, variables, body, packs, parts)
+    return MapView(
+        top,
+        lines(statements),
+        lines(phases.declared),
+        lines(phases.loads),
+        lines(phases.rest),
+        lines(_odd(writer, variables[-1], body, span.odd)) if span.odd else (),
+        parts if parts > 1 else 0,
+        writer.count(top.threads),
+        span,
+        uses_chunk=mentions(statements, "chunk"),
+    )
+
+
+def chunks_each(body: Sequence[Stmt], variables: Sequence[Var], writer: Writer, chunks: int) -> int:
     """Chunks of a thread: some 64 bytes in flight where there are threads enough."""
     if any(isinstance(s, Loop) for s in body) or not variables:
         return 1
@@ -122,7 +159,7 @@ def _phases(writer: Writer, variables: Sequence[Var], body: Sequence[Stmt], pack
     return Chunk(chunk.declared, loads, (*first, *chunk.rest))
 
 
-def _odd(writer: Writer, last: Var, body: Sequence[Stmt], chunks: int, width: int) -> tuple[Tree, ...]:
+def _odd(writer: Writer, last: Var, body: Sequence[Stmt], place: str) -> tuple[Tree, ...]:
     """One element of those after the last chunk."""
-    at = f"({writer.index})(chunk - {writer.count(chunks)} + {writer.count(chunks * width)})"
+    at = f"({writer.index})({place})"
     return (Line(f"const {writer.index} {writer.name(last.name)} = {at};"), *writer.statements(body))

@@ -95,16 +95,15 @@ def factor(value: Expr, along: Sequence[Var], k: Sequence[Var]) -> Factor:
         kept = list(variables)
         for place in reversed(range(len(kept) - 1)):
             outer, inner = kept[place : place + 2]
-            forms = list(_forms(value))
-            if all(like(f.get(outer, 0), inner.extent * f.get(inner, 0)) for f in forms):
+            if all(like(f.get(outer, 0), inner.extent * f.get(inner, 0)) for f in forms(value)):
                 whole = Var(f"{outer.name}_{inner.name}", outer.extent * inner.extent)
-                value = _with_whole(value, outer, inner, whole)
+                value = with_whole(value, outer, inner, whole)
                 kept[place : place + 2] = [whole]
         merged.append(tuple(kept))
     return Factor(value, *merged)
 
 
-def _forms(expr: Expr) -> Iterator[dict[Expr, int]]:
+def forms(expr: Expr) -> Iterator[dict[Expr, int]]:
     """The linear forms in an expression: coefficients of loop variables in each index or part of one."""
     stack = [expr]
     while stack:
@@ -118,22 +117,22 @@ def _forms(expr: Expr) -> Iterator[dict[Expr, int]]:
             stack.extend(parts(e))
 
 
-def _with_whole(expr: Expr, outer: Var, inner: Var, whole: Var) -> Expr:
+def with_whole(expr: Expr, outer: Var, inner: Var, whole: Var) -> Expr:
     """The expression over one loop in place of two that it treats as one."""
     if isinstance(expr, Linear):
         terms = dict(expr.terms)
         terms.pop(outer, None)
         coefficient = terms.pop(inner, 0)
-        kept = [(_with_whole(t, outer, inner, whole), c) for t, c in terms.items()]
+        kept = [(with_whole(t, outer, inner, whole), c) for t, c in terms.items()]
         if not coefficient:
             return replace(expr, terms=tuple(kept))
         if not kept and coefficient == 1 and not expr.offset:
             return whole
         return replace(expr, terms=(*kept, (whole, coefficient)))
-    return _rebuilt(expr, tuple(_with_whole(p, outer, inner, whole) for p in parts(expr)))
+    return rebuilt(expr, tuple(with_whole(p, outer, inner, whole) for p in parts(expr)))
 
 
-def _rebuilt(expr: Expr, operands: tuple[Expr, ...]) -> Expr:
+def rebuilt(expr: Expr, operands: tuple[Expr, ...]) -> Expr:
     """The expression over other operands."""
     match expr:
         case Linear(terms, offset):
@@ -185,7 +184,7 @@ class _Split:
             return self.position(expr)
         if isinstance(expr, (Div, Mod)):
             return expr
-        return _rebuilt(expr, tuple(self.split(p) for p in parts(expr)))
+        return rebuilt(expr, tuple(self.split(p) for p in parts(expr)))
 
     def _moves(self, expr: Expr) -> bool:
         return any(e in self.k for e in subexpressions(expr))
