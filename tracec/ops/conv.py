@@ -213,27 +213,27 @@ def _weight_grad_factors(
 # convolutions, what remains are sums over windows of a plane, with nothing to reuse among channels.
 
 
-def _mixes(weight: Shape, groups: int) -> bool:
+def mixes_channels(weight: Shape, groups: int) -> bool:
     """Whether several input channels go into each of several output channels."""
     return groups == 1 or (weight[1] > 1 and weight[0] > groups)
 
 
 def _by_channel(inputs: Types, out: TensorType, *, groups: int, **p: Any) -> tuple[Shape, Shape, Shape]:
     places = (0, *range(2, out.ndim))
-    return ((), places, (1,)) if _mixes(inputs[1].shape, groups) else ((1,), places, ())
+    return ((), places, (1,)) if mixes_channels(inputs[1].shape, groups) else ((1,), places, ())
 
 
 def _groups_of_channels(inputs: Types, out: TensorType, *, groups: int, **p: Any) -> dict[int, int]:
-    return {1: groups} if groups > 1 and _mixes(inputs[1].shape, groups) else {}
+    return {1: groups} if groups > 1 and mixes_channels(inputs[1].shape, groups) else {}
 
 
 def _by_weight(inputs: Types, out: TensorType, *, groups: int, **p: Any) -> tuple[Shape, Shape, Shape]:
     rest = tuple(range(1, out.ndim))
-    return ((), (0,), rest) if _mixes(out.shape, groups) else ((0,), (), rest)
+    return ((), (0,), rest) if mixes_channels(out.shape, groups) else ((0,), (), rest)
 
 
 def _groups_of_weights(inputs: Types, out: TensorType, *, groups: int, **p: Any) -> dict[int, int]:
-    return {0: groups} if groups > 1 and _mixes(out.shape, groups) else {}
+    return {0: groups} if groups > 1 and mixes_channels(out.shape, groups) else {}
 
 
 def _samples(

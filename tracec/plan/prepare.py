@@ -15,6 +15,7 @@ from tracec.ir.operator import OPERATORS, Operator
 from tracec.ops.branches import both
 from tracec.plan.clusters import rows_of_clusters
 from tracec.plan.long_rows import part_long_rows
+from tracec.plan.phases import without_strides
 from tracec.plan.pick import pick_elements
 from tracec.plan.side_by_side import join_parts
 from tracec.plan.split import split_reductions
@@ -39,6 +40,8 @@ def prepare(graph: Graph, blocks: int = 0, row_bytes: int = 0, cluster_bytes: in
         graph = unroll_short_reductions(graph.map(pick_elements))
         whole = rows_of_clusters(graph, row_bytes, cluster_bytes)
         graph = part_long_rows(graph, row_bytes, whole)
+    else:
+        graph = graph.map(without_strides)
     graph = split_reductions(graph, blocks, whole)
     return called_eagerly(_materialise_constants(graph.map(_with_operands_in_memory)))
 
