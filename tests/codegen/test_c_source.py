@@ -84,11 +84,12 @@ def test_kernels_that_are_alike_but_for_numbers_share_their_pieces() -> None:
     kinds = [
         re.sub(r"piece\d+_", "", name) for name in re.findall(r"^HIDDEN void (piece\w+)\(.*{$", str(program), re.M)
     ]
-    assert kinds == ["rows", "lanes", "finish", "row_lines", "lane_lines", "finish"]
+    assert kinds == ["row_runs", "lanes", "finish", "row_runs", "lane_lines", "finish"]
     one, another, *_ = program.kernels.values()
-    assert "a0[n0 * s + 9 * r0 + 3 * r1 + r2]" in one and "(const long[]){144}" in one
+    assert "at = &a0[n0 * s + 9 * r0];" in one and "(const long[]){144, 4608}" in one
     assert one.partition("HIDDEN void k0")[0] == another.partition("HIDDEN void k1")[0]
-    assert "(const long[]){432}" in another
+    assert "(const long[]){432, 13824}" in another
+    assert str(program).count("HIDDEN void turn_rows_f32(") - str(program).count("long room);") == 1
 
 
 def test_iterations_of_vectorised_loops_are_not_given() -> None:

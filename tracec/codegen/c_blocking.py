@@ -89,9 +89,8 @@ def _mentions(e: Expr, loops: list[Var]) -> bool:
 
 def blocks_of(reduced: list[Var], split: int) -> tuple[list[Var], Var, list[Var]]:
     """The reduced loops around blocks, the one that is cut, and those within a block."""
-    first = 1 if split > 1 and len(reduced) > 1 else 0
     at, inner = len(reduced) - 1, 1
-    while at > first and not is_varying(reduced[at].extent) and inner * reduced[at].extent < BLOCK:
+    while at > 0 and not is_varying(reduced[at].extent) and inner * reduced[at].extent < BLOCK:
         inner *= reduced[at].extent
         at -= 1
     return reduced[:at], reduced[at], reduced[at + 1 :]

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from tracec.codegen.c_blocking import (
     BLOCK,
     MAX_ROWS,
+    MIN_LINE,
     MIN_PARALLEL,
     blocks_of,
     flat_loops,
@@ -61,6 +62,8 @@ MAX_DIGITS = 8
 # No name of a kernel: what the templates call the flat position among the lanes, and among the rows.
 _LANE, _ROW = "#lane", "#row"
 _FLAT = {_LANE: "p", _ROW: "s"}
+# The function that makes panels of the rows of a matrix, but for the type at its end.
+_TURN = "turn_rows_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,16 +111,37 @@ class Epilogue:
 
 
 @dataclass(frozen=True, slots=True)
+class Run:
+    """How elements of a row lie side by side along the innermost reduced loops.
+
+    Attributes:
+        pitch: Elements from one row to the next.
+        cut: Whether the loop that is cut into blocks is one of these loops,
+        outside: else how many of the loops within a block are not,
+        length: and the elements along those that are.
+        size: Elements of the buffer.
+    """
+
+    pitch: int
+    cut: bool
+    outside: int
+    length: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """What a piece of a contraction is about.
 
     Attributes:
-        kind: ``rows`` and ``lanes`` put a factor into panels, ``row_lines`` and ``lane_lines`` a line of one behind the
-            other; ``finish`` is about results.
+        kind: ``rows`` and ``lanes`` put a factor into panels, ``row_runs`` those of a matrix in memory, ``row_lines``
+            and ``lane_lines`` a line of one behind the other; ``finish`` is about results.
         used: Loop variables that it names.
         buffers: Buffers that it reads and writes, as it names them: ``a0`` and so on.
-        value: The factor's value: at row ``s`` or at lane ``p`` (its number within the panel is ``t``).
+        value: The factor's value: at row ``s`` or at lane ``p`` (its number within the panel is ``t``); of rows in
+            memory where a run begins.
         epilogue: What is done with each result.
+        run: How rows lie that are those of a matrix in memory.
     """
 
     kind: str
@@ -125,6 +149,7 @@ class Part:
     buffers: tuple[str, ...]
     value: str = ""
     epilogue: Epilogue = Epilogue()
+    run: Run | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,11 +220,12 @@ def render_contraction(kernel: Kernel, *, restrict: bool) -> Function | None:
     product, about = planned
     pieces = tuple(_piece(kernel, product, part, restrict) for part in about)
     head = Head(kernel.name, parameters(kernel, restrict=restrict), comments(kernel))
-    return Function(head, around=Around("c/contraction.j2", product, pieces), calls=(product.loops,), asks=True)
+    turned = tuple(f"{_TURN}{product.short}" for part in about if part.run is not None)
+    return Function(head, around=Around("c/contraction.j2", product, pieces), calls=(product.loops, *turned), asks=True)
 
 
 def loops_of_contractions(functions: Iterable[Function]) -> list[Function]:
-    """The functions that have the loops of those contractions that are among some functions."""
+    """The functions that have the loops of those contractions that are among some functions, and what pieces call."""
     called = {name for f in functions for name in f.calls}
     found = []
     for name in sorted(CONTRACTIONS & called):
@@ -213,7 +239,18 @@ def loops_of_contractions(functions: Iterable[Function]) -> list[Function]:
                 before=render_template("c/between_pack.j2", f=view) if loops == "between" else "",
             )
         )
+    for d in (dt.float32, dt.float64):
+        if f"{_TURN}{d.short}" in called:
+            found.append(_turn_rows(C.types[d], d.short))
     return found
+
+
+def _turn_rows(type: str, short: str) -> Function:
+    """The function that makes panels of the rows of a matrix."""
+    array, number = f"{type} *restrict ", "long "
+    names = {"from": f"const {array}", "pitch": number, "count": number, "run": number, "to": array, "room": number}
+    head = Head(f"{_TURN}{short}", tuple(Parameter(t, n) for n, t in names.items()))
+    return Function(head, render_template("c/turn_rows.j2", f=FloatHelpers(type, short, "")))
 
 
 def _piece(kernel: Kernel, product: Product, part: Part, restrict: bool) -> Piece:
@@ -274,9 +311,10 @@ def _plan(
     units = panels * -(-plain(rows) // chunk)
     writer = _Writer(kernel, inside, p, narrow, s, _named(batch, outer, inside, narrow, reduced))
     last = (k_inner or [k_loop])[-1]
-    row_line, lane_line = goes_on(b, last), goes_on(a, last)
+    rows_in_memory = writer.runs(b, k_loop, k_inner)
+    row_line, lane_line = rows_in_memory is None and goes_on(b, last), goes_on(a, last)
     parts = (
-        writer.factor("row_lines" if split > 1 and row_line else "rows", b),
+        rows_in_memory or writer.factor("row_lines" if split > 1 and row_line else "rows", b),
         writer.factor("lane_lines" if split > 1 and lane_line else "lanes", a),
         writer.finish(epilogue, c.acc),
     )
@@ -338,6 +376,34 @@ class _Writer:
         buffers = _buffers((flat,))
         text = ExpressionWriter(C, {**variables, **_own(buffers)}).write(flat)
         return Part(kind, self._used((flat,)), buffers, text)
+
+    def runs(self, value: Expr, k_loop: Var, k_inner: list[Var]) -> Part | None:
+        """The rows' factor where it is a matrix in memory, elements of a row side by side; None where it is not."""
+        flat = self._flat(value)
+        if not isinstance(flat, Load):
+            return None
+        terms, offset = ix.terms_of(flat.index)
+        pitch = terms.get(self.s)
+        if pitch is None or any(not isinstance(t, Var) or t in self.narrow for t in terms):
+            return None
+        length, inside = 1, 0
+        for v in reversed([k_loop, *k_inner]):
+            if is_varying((v.extent, terms.get(v, 0))) or terms.get(v, 0) != length:
+                break
+            length, inside = length * v.extent, inside + 1
+        if length < MIN_LINE:
+            return None
+        cut = inside > len(k_inner)
+        kept: Expr = Const(offset)
+        for t, c in terms.items():
+            if cut or t not in k_inner[len(k_inner) - inside :]:
+                kept = ix.add(kept, ix.mul(t, c) if not (cut and t in k_inner) else Const(0))
+        first = Load(flat.buffer, kept, flat.dtype)
+        buffers = _buffers((first,))
+        size = next(b.size for b in self.kernel.buffers if b.name == flat.buffer)
+        text = ExpressionWriter(C, {**self.names, **_own(buffers)}).write(first)
+        run = Run(pitch, cut, len(k_inner) - inside, length, size)
+        return Part("row_runs", self._used((first,)), buffers, text, run=run)
 
     def finish(self, body: tuple[Stmt, ...], acc: str) -> Part:
         """What is done with results; scalars that are the same for all of them, or for a row, stand before."""

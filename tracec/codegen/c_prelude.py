@@ -25,7 +25,7 @@ _FALLBACKS = {"exp_f32": (), "log_f32": (), "tanh_f32": ("exp_f32",), "erf_f32":
 #: The loops of contractions: defined once for all kernels of a program (`tracec.codegen.c_contraction`).
 CONTRACTIONS = {f"{loops}_{short}" for loops in ("contract", "contract_parts", "between") for short in ("f32", "f64")}
 #: What they call.
-_PRODUCTS = ("multiply", "multiply_rows", "turn")
+_PRODUCTS = ("multiply", "multiply_rows", "turn", "turn_rows")
 #: Arguments below which results are less than half of the smallest number.
 _ZERO_BELOW = {"exp_f32": "-104.0f", "exp_f64": "-746.0"}
 

@@ -30,8 +30,8 @@ from tracec.ir.kernel import (
     walk,
 )  # fmt: skip
 
-#: Statements that the loops may grow to.
-MAX_STATEMENTS = 160
+#: Statements that the loops may grow to: some more than windows of 3 x 3 of a largest element and where it is.
+MAX_STATEMENTS = 192
 #: Iterations that one loop may have.
 MAX_EXTENT = 32
 #: Rows that there must be, for vectors of rows; where a loop is no longer than a few iterations, it fills less of them.

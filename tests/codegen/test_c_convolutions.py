@@ -1,0 +1,101 @@
+"""Convolutions and their gradients as blocked products, of sizes that do not fill tiles, against float64."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tracec
+from tests.codegen.kernels.products import conv
+from tracec.codegen.c import render_kernel
+from tracec.codegen.c_pieces import alone
+from tracec.nn import functional as F
+
+#: Images, channels, output channels, sizes, kernel, and what `conv2d` takes.
+CASES: list[tuple[int, int, int, tuple[int, int], tuple[int, int], dict[str, Any]]] = [
+    (8, 96, 67, (3, 3), (3, 3), {"padding": 1}),  # sums in parts; 72 lanes are two panels and a quarter
+    (5, 130, 33, (4, 4), (3, 3), {"padding": 1}),  # 80: and a half
+    (3, 17, 31, (5, 5), (3, 3), {"padding": 1}),  # 75: one more than a half
+    (2, 3, 64, (33, 31), (7, 7), {"padding": 3, "stride": 2}),
+    (1, 1, 5, (48, 48), (3, 3), {"padding": 1}),
+    (7, 13, 3, (17, 16), (1, 1), {}),
+    (4, 127, 129, (6, 6), (1, 1), {"stride": 2}),
+    (2, 65, 63, (15, 9), (3, 5), {"padding": (0, 2), "stride": (2, 1), "dilation": (1, 2)}),
+    (2, 24, 40, (11, 13), (2, 4), {"padding": (1, 3), "stride": (3, 2)}),
+    (1, 8, 16, (65, 3), (5, 1), {"padding": (4, 0), "dilation": (2, 1)}),
+    (2, 12, 20, (9, 9), (3, 3), {"padding": 1, "groups": 4, "stride": 2}),
+]
+
+
+def made(case: Any, dtype: Any, turned: bool) -> list[Any]:
+    images, channels, outputs, sizes, kernel, more = case
+    rng = np.random.default_rng(channels)
+    x = rng.standard_normal((images, channels, *sizes))
+    w = rng.standard_normal((outputs, channels // more.get("groups", 1), *kernel))
+    if turned:  # the same elements behind each other in another order
+        x, w = (np.ascontiguousarray(a.transpose(0, 2, 3, 1)) for a in (x, w))
+    return [tracec.tensor(a, dtype=dtype, requires_grad=True) for a in (x, w)]
+
+
+@pytest.mark.parametrize("turned", [False, True], ids=["plain", "channels_last"])
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_values_and_gradients_are_those_of_float64(case: Any, turned: bool) -> None:
+    def f(x: Any, w: Any) -> Any:
+        a, b = (t.permute(0, 3, 1, 2) if turned else t for t in (x, w))
+        y = F.conv2d(a, b, **case[5])
+        weights = tracec.arange(y.numel(), dtype=y.dtype).sin().reshape(y.shape)
+        return (y, *tracec.autograd.grad(y, (x, w), weights))
+
+    got = tracec.compile(f)(*made(case, tracec.float32, turned))
+    for g, want in zip(got, f(*made(case, tracec.float64, turned)), strict=True):
+        scale = float(want.abs().max())
+        assert np.allclose(g.detach().numpy(), want.detach().numpy(), rtol=0, atol=1e-5 * scale)
+
+
+@pytest.mark.parametrize("dtype", [tracec.float32, tracec.float64], ids=str)
+@pytest.mark.parametrize("rows", [3, 7, 8, 9, 25])
+@pytest.mark.parametrize("depth", [(200, 1), (300, 3), (1023, 1), (40, 9), (64, 16), (37, 5)], ids=str)
+def test_rows_in_memory(dtype: Any, rows: int, depth: tuple[int, int]) -> None:
+    """Up to the last element of the last row, behind which nothing may be read."""
+    outer, run = depth
+    rng = np.random.default_rng(rows)
+    together, apart = rng.standard_normal((rows, outer * run)), rng.standard_normal((outer, rows, run))
+    b = rng.standard_normal((outer * run, 40))
+
+    @tracec.compile
+    def f(x: Any, y: Any, b: Any) -> Any:
+        columns = b.T.reshape(40, 1, outer * run)
+        taps = columns.reshape(40, 1, outer, run).permute(0, 2, 1, 3).reshape(40, outer, run)
+        one = F.conv1d(columns, x.reshape(rows, 1, outer * run)).squeeze(2)
+        return one, F.conv1d(taps, y.permute(1, 0, 2)).squeeze(2)
+
+    one, other = f(*(tracec.tensor(a, dtype=dtype) for a in (together, apart, b)))
+    tolerance = 1e-4 if dtype == tracec.float32 else 1e-12
+    np.testing.assert_allclose(one.numpy(), (together @ b).T, rtol=tolerance, atol=tolerance * 10)
+    want = np.einsum("ork,okl->lr", apart, b.reshape(outer, run, 40))
+    np.testing.assert_allclose(other.numpy(), want, rtol=tolerance, atol=tolerance * 10)
+
+
+def test_blocks_go_on_over_the_loop_whose_parts_are_added_up() -> None:
+    """Of few places in many channels a block has many channels, not one: sums stay in registers."""
+    source = alone(render_kernel(conv(8, 512, 512, 3)))
+    assert ".parts = 16, .cut = 512, .cut_around = 0" in source
+    assert re.search(r"\.around = 1, \.extent = 512, \.step = 28, \.unit = 9", source)
+
+
+def test_pooling_of_what_a_mask_zeroes_is_written_out() -> None:
+    """What the largest element of a window is found by, twice nine tests, are statements of one vectorised loop."""
+
+    def f(x: Any) -> Any:
+        y = F.max_pool2d(F.relu(x), 3, 2, 1)
+        return y, tracec.autograd.grad(y, x, y.detach())[0]
+
+    x = tracec.randn(2, 5, 30, 33, requires_grad=True)
+    compiled = tracec.compile(f)
+    for got, want in zip(compiled(x), f(x), strict=True):
+        np.testing.assert_array_equal(got.detach().numpy(), want.detach().numpy())
+    source = compiled.lower(x).stages["source"]
+    assert "#pragma omp simd" in source and "for (long r0" not in source
