@@ -249,3 +249,21 @@ def test_resources(arch: str) -> None:
     for cubin in compile_sources([k.source for k in kernels], arch):
         assert not cubin.resources.spill_bytes and not cubin.resources.stack_bytes
         assert cubin.resources.registers <= 48
+
+
+# -- what is computed of them --------------------------------------------------------------------------------
+
+
+@needs_compiler
+def test_arithmetic_of_many_parts_is_in_their_kernel() -> None:
+    """More buffers than kernels have otherwise are no reason to go through memory once more."""
+
+    def moved(*xs: Any) -> Any:
+        *parts, other = xs
+        return flat(*parts) * 2 + other
+
+    shapes = [(5 + k % 7, 8) for k in range(120)]
+    case = moved, [*shapes, (sum(a * b for a, b in shapes),)]
+    plan, program = planned(*case)
+    assert len(plan.steps) == 1 and templates(program) == ["parts"]
+    assert not wrong(plan, program, compile_kernels(program.kernels), case)

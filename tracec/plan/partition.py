@@ -34,6 +34,8 @@ _REDUCED = frozenset({"reduce", STRIPE})
 MAX_NODES = 160
 #: Values that a kernel reads, at most: each is a parameter of its function.
 MAX_BUFFERS = 96
+#: Where what it reads is joined of more parts, what else it may read with them: they are computed part by part.
+WITH_PARTS = 4
 #: Fewer rows than this leave cores idle when whole rows are walked by one core each.
 MIN_ROWS = 4
 #: Points up to which that does not matter: one core is done as soon as others would have begun.
@@ -171,7 +173,8 @@ class Partition:
             return merged
         if merged.kind != "map" and any(map(side_by_side, merged.nodes)):
             return "parts side by side are stored as they are computed, with nothing else"
-        if len(merged.operands) > MAX_BUFFERS:
+        own = max(len(a.operands), len(b.operands)) + WITH_PARTS if merged.kind == "map" else 0
+        if len(merged.operands) > max(MAX_BUFFERS, own):
             return f"more than {MAX_BUFFERS} buffers in a kernel"
         reason = self._misaligned(merged, a, b)
         if reason:
