@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from tracec.codegen.cuda_access import Packs, extent, peel
-from tracec.codegen.cuda_alike import Part, Statements, changed, few_loops, loads_of, part_of, with_names
+from tracec.codegen.cuda_alike import Kind, Part, Statements, changed, few_loops, loads_of, part_of, with_names
 from tracec.codegen.cuda_entry import (
     PARAMETER_BYTES,
     Call,
@@ -43,10 +43,10 @@ from tracec.ir.kernel import (
 )  # fmt: skip
 from tracec.ir.resize import Settled
 
-#: Kinds of parts: each is a function.
-MOST_KINDS = 16
 #: Bytes of a part that lie together, on the average: shorter runs share what memory gives at once.
 LEAST_RUN = 32
+#: Kinds of parts of which readers are told how they map to threads.
+MOST_TOLD = 4
 #: Buffers that the parameters of one launch have room for.
 MOST_BUFFERS = PARAMETER_BYTES // 8
 
@@ -115,7 +115,7 @@ def _parts(kernel: Kernel) -> list[Part] | None:
         computed += found[-1].points * _terms(inside)
     kinds = dict.fromkeys(p.kind for p in found)
     # Images between zeros are the same in the middle as everywhere, but for tests.
-    if len(kinds) > MOST_KINDS or 2 * computed > extent(variables) * _terms(body):
+    if 2 * computed > extent(variables) * _terms(body):
         return None
     order = {kind: n for n, kind in enumerate(kinds)}
     return sorted(found, key=lambda p: order[p.kind])
@@ -152,22 +152,16 @@ def _shares(parts: Sequence[Part]) -> Iterator[list[Part]]:
 
 def _entry(kernel: Kernel, name: str, parts: Sequence[Part], buffers: Sequence[Buffer]) -> Entry:
     """The function of some parts."""
-    kinds = list(dict.fromkeys(p.kind for p in parts))
     writer = Writer(replace(kernel, buffers=tuple(buffers)))
-    body: list[str] = []
-    functions: list[str] = []
-    end, schedule = 0, []
-    for n, kind in enumerate(kinds):
-        members = [p for p in parts if p.kind == kind]
-        own = f"{name}_part{n}" if len(kinds) > 1 else f"{name}_part"
-        function = _Function(kernel, own, members, end)
-        functions.append(str(function.definition))
-        end = function.end
-        test = f"if (blockIdx.x < {end}u) {{" if n < len(kinds) - 1 else "{"
-        inside = tuple(function.choice(writer))
-        body += [f"{'} else ' * (n > 0)}{test}", *_inset(inside)] if len(kinds) > 1 else inside
-        schedule.append(function.schedule)
-    body += ["}"] * (len(kinds) > 1)
+    members: dict[Kind, list[Part]] = {}
+    for p in parts:
+        members.setdefault(p.kind, []).append(p)
+    functions: list[_Function] = []
+    for n, own in enumerate(members.values()):
+        named = f"{name}_part{n}" if len(members) > 1 else f"{name}_part"
+        functions.append(_Function(kernel, named, own, functions[-1].end if functions else 0))
+    body = tuple(_among(functions, writer))
+    kinds = [f.schedule for f in functions[:MOST_TOLD]] + ["..."] * (len(functions) > MOST_TOLD)
     head = Head(name, writer.parameters(), THREADS, writer.flat)
     needed = {b.name: b.dtype.itemsize for b in buffers}
     sizes = dict(needed)
@@ -177,9 +171,23 @@ def _entry(kernel: Kernel, name: str, parts: Sequence[Part], buffers: Sequence[B
             if f"at{number}" in packed:
                 needed[place.buffer] = max(needed[place.buffer], part.kind.packs.width * sizes[place.buffer])
     return Entry(
-        Function("parts", PartsView(head, tuple(functions), tuple(body))), (end, 1, 1), (THREADS, 1, 1), 0,
-        tuple(needed.values()), schedule=f"{len(parts)} parts, each by blocks of its own: {'; '.join(schedule)}",
+        Function("parts", PartsView(head, tuple(str(f.definition) for f in functions), body)),
+        (functions[-1].end, 1, 1), (THREADS, 1, 1), 0, tuple(needed.values()),
+        schedule=f"{len(parts)} parts, each by blocks of its own: {'; '.join(kinds)}",
     )  # fmt: skip
+
+
+def _among(functions: Sequence[_Function], writer: Writer) -> Iterator[str]:
+    """Statements that call one of some functions for the block's part, by halves."""
+    if len(functions) == 1:
+        yield from functions[0].choice(writer)
+        return
+    half = len(functions) // 2
+    yield f"if (blockIdx.x < {functions[half].first}u) {{"
+    yield from _inset(_among(functions[:half], writer))
+    yield "} else {"
+    yield from _inset(_among(functions[half:], writer))
+    yield "}"
 
 
 class _Function:
@@ -218,6 +226,11 @@ class _Function:
         self._starts = [first]
         for p in parts:
             self._starts.append(self._starts[-1] + ceil_div(p.chunks, THREADS * self._each))
+
+    @property
+    def first(self) -> int:
+        """Its first block."""
+        return self._starts[0]
 
     @property
     def end(self) -> int:
