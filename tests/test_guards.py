@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import types
+
 import numpy as np
 import pytest
 
 import tracec
 from tracec import nn
+from tracec.specialisations.guard_list import GuardList
 
 model = nn.Linear(4, 3)
 optimizer = tracec.optim.SGD(model.parameters(), lr=0.1)
@@ -193,3 +196,27 @@ def test_a_module_of_the_library_that_is_made_when_it_is_asked_for_is_learned_at
     for _ in range(4):
         assert compiled(tracec.ones(2)).tolist() == [1.0, 1.0]
     assert len(compiled.explain().recordings) == 2
+
+
+def test_what_modules_lack_is_one_guard_for_each(monkeypatch):
+    names = [f"an_attribute_{k}" for k in range(500)]
+    spaces = {}
+    exec("def many(some):\n    return [" + ", ".join(f"some.{n}" for n in names) + "]", spaces)
+    many, modules = spaces["many"], [types.ModuleType(f"module_{k}") for k in range(20)]
+    for k, module in enumerate(modules):
+        module.scale = float(k)
+
+    def scaled(x):
+        return x * modules[3].scale if modules else many(modules)
+
+    compiled = tracec.compile(scaled)
+    taken, enter = [], GuardList._enter
+    monkeypatch.setattr(GuardList, "_enter", lambda *given: taken.append(enter(*given)))
+    assert [compiled(tracec.ones(2)).tolist() for _ in range(2)] == [[3.0, 3.0]] * 2
+    assert len(taken) < 1000
+    modules[3].of_no_interest = 1
+    assert compiled(tracec.ones(2)).tolist() == [3.0, 3.0]
+    assert len(compiled.explain().recordings) == 1
+    modules[5].an_attribute_3 = 2
+    assert compiled(tracec.ones(2)).tolist() == [3.0, 3.0]
+    assert "modules[5].an_attribute_3: missing -> 2" in str(compiled.explain())

@@ -152,6 +152,34 @@ def module_that_is_used_as_a_value(wrap):
 
 
 @footgun
+def module_that_lacks_most_of_many_names(wrap):
+    """One guard tells of all that it lacks; what is there, or comes there, tells for itself."""
+    m = module(K=2.0)
+    names = [f"name_{k}" for k in range(40)]
+    spaces: dict = {}
+    exec("def many(some):\n    return [" + ", ".join(f"some.{n}" for n in names) + "]", spaces)
+
+    def of(some):
+        if some is None:
+            return spaces["many"](some)
+        return some.K + getattr(some, "name_7", 0.0) + (some.name_8 if hasattr(some, "name_8") else 0.0)
+
+    def leave(x, some):
+        some.name_9 = getattr(some, "name_9", 0.0) + of(some)
+        return x * some.name_9
+
+    many = spaces["many"]
+    reads, leaves = wrap(lambda x: x * of(m) if m is not None else many(m)), wrap(lambda x: leave(x, m))
+    aside = [partial(setattr, m, f"aside_{k}", k) for k in range(3)]
+    changes = [*aside, *sets(m, "name_7", 1.0, 3.0), *sets(m, "name_8", 5.0), *aside, *sets(m, "K", 6.0)[:-1]]
+    found = while_it_changes(reads, *changes)
+    for k in range(3):
+        found += [leaves(whole(3, seed=k)), leaves(whole(3, seed=k)), m.name_9]
+        del m.name_9
+    return found
+
+
+@footgun
 def module_that_is_written_to(wrap):
     m = module(gone=1)
 

@@ -167,7 +167,7 @@ class History:
 def _failures(specialisation: Specialisation, tensors: Sequence[Any], numbers: Sequence[Any]) -> list[Change]:
     """What keeps a specialisation from serving a call with the right key."""
     around = specialisation.surroundings
-    failed = [placed(g.change(), around) for g in around.guards if not g.holds()]
+    failed = [placed(g.change(), around) for g in (*around.guards, *around.names_gained()) if not g.holds()]
     replay = specialisation.replay
     if failed or replay is None:
         return failed

@@ -9,14 +9,14 @@ import builtins
 import math
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 import numpy as np
 
 from tracec.ir.dtype import DType
 from tracec.ir.number import WATCH, observe
-from tracec.specialisations.guards import Guard
+from tracec.specialisations.guards import Guard, Lacking
 from tracec.specialisations.keys import PLAIN
 from tracec.specialisations.named import FUNCTIONS
 from tracec.specialisations.origins import is_of_library, made_later, of_library
@@ -33,14 +33,17 @@ class ByName:
 
     Args:
         of_modules: Identities of modules, and names of attributes of theirs that are guarded anyhow.
+        lacking: Identities of modules, and names that they are guarded to lack.
         known: Whether an object is guarded anyhow.
 
     Attributes:
         guards: What it found.
     """
 
-    def __init__(self, of_modules: set[tuple[int, str]], known: Callable[[Any], bool]) -> None:
-        self._of_modules, self._known = of_modules, known
+    def __init__(
+        self, of_modules: Container[tuple[int, str]], lacking: Mapping[int, Lacking], known: Callable[[Any], bool]
+    ) -> None:
+        self._of_modules, self._lacking, self._known = of_modules, lacking, known
         self.guards: dict[tuple[int, str], Guard] = {}
 
     def stand_in(self, name: str, learn: Callable[[str], bool]) -> Callable[..., Any] | None:
@@ -70,7 +73,7 @@ class ByName:
         what = f"{module.__name__}.{name}"
         if how in _OF_ALL:
             observe(f"all names of a module, {how}({module.__name__})")
-        elif not isinstance(name, str) or (id(module), name) in self._of_modules:
+        elif not isinstance(name, str) or (id(module), name) in self._of_modules or self._is_lacked(module, name):
             return
         elif how in ("setattr", "delattr"):
             observe(f"{what}, which it sets by its name")
@@ -81,6 +84,10 @@ class ByName:
             if value is not MISSING and not self._is_guarded(value) and not learn(name):
                 observe(f"{what}, which it asks for by its name")
             self.guards[id(module), name] = Guard(what, module.__dict__, name, value)
+
+    def _is_lacked(self, module: types.ModuleType, name: str) -> bool:
+        lacking = self._lacking.get(id(module))
+        return lacking is not None and name in lacking.names
 
     def _is_guarded(self, value: Any) -> bool:
         """Whether a value tells all there is to it, or is guarded anyhow."""

@@ -26,8 +26,8 @@ from tracec.specialisations.digests import Digest, text_options
 from tracec.specialisations.draws import Draws, source_of
 from tracec.specialisations.effects import ARGUMENTS, MORE, Effect, Given, effects_of
 from tracec.specialisations.forming import make_keys_plain
-from tracec.specialisations.guard_list import GuardList
-from tracec.specialisations.guards import Contents, Form, Guard, digest_guard, forms_of, places_of
+from tracec.specialisations.guard_list import AnyGuard, GuardList
+from tracec.specialisations.guards import Contents, Guard, digest_guard, forms_of, places_of
 from tracec.specialisations.holders import Fixed
 from tracec.specialisations.keys import Layouts
 from tracec.specialisations.places import MISSING, Kind, refill, same
@@ -126,7 +126,8 @@ class Environment:
         self._files = [(name, where, where()) for name, where in walker.files]
         self._besides, self._large, self._keys = walker.besides, walker.large, walker.keys
         self.has_keys = bool(walker.keys)
-        self._checks = GuardList((*walker.guards, *walker.besides))
+        self._lacking = tuple(walker.lacking.values())
+        self._checks = GuardList((*walker.guards, *walker.besides, *self._lacking))
 
     def _begin_lists(self, walker: Walker) -> None:
         """Note lists that the function only adds to, all places that hold them, and what it does to these places."""
@@ -143,7 +144,7 @@ class Environment:
         """Take the code that was found, and the names in it."""
         self.reading = walker.reading
         self.names = frozenset(walker.attribute_names)
-        self.by_name = ByName(walker.of_modules, self.knows)
+        self.by_name = ByName(walker.of_modules, walker.lacking, self.knows)
         self.named = walker.named
         self.functions: tuple[types.FunctionType, ...] = tuple(walker.functions)
         self.codes = tuple(f.__code__ for f in self.functions)
@@ -184,7 +185,7 @@ class Environment:
         """Guards by identity that cover all that was read; None where some of it can be checked by value alone."""
         return self._checks.identities if self.is_all else None
 
-    def fails(self) -> Guard | Contents | Form | None:
+    def fails(self) -> AnyGuard | None:
         """The first guard that does not hold."""
         return self._checks.fails()
 
@@ -284,7 +285,7 @@ class Environment:
     def changes(self) -> list[tuple[Effect, Any]]:
         """What the function changed, and what is there now."""
         found: dict[Any, tuple[Effect, Any]] = {}
-        for guard in self.guards:
+        for guard in (*self.guards, *self.names_gained()):
             if self._is_changed(guard):
                 make_keys_plain(guard.holder)
                 for effect, value in effects_of(guard, self.written, self.stood):
@@ -298,6 +299,11 @@ class Environment:
                 for effect, value in effects_of(contents, self.written, self.stood, Given(path)):
                     found[effect.identity] = effect, value
         return list(found.values())
+
+    def names_gained(self) -> Iterator[Guard]:
+        """Guards on names that modules have and lacked, where one guard tells of many."""
+        for lacking in self._lacking:
+            yield from () if lacking.holds() else lacking.gained()
 
     def guard_missing_attributes(self, lacking: Iterable[tuple[Tensor, str]]) -> None:
         """Guard that tensors from outside still lack the attributes that the function found missing."""
@@ -332,7 +338,7 @@ class Environment:
             return None
         before = {effect.identity: value for effect, value in changes}
         name = next((e.name for e, x in now if not _is_the_same(x, before.get(e.identity, MISSING))), "its state")
-        for guard in (*self.guards, *(contents for _, contents in self.held)):
+        for guard in (*self.guards, *self.names_gained(), *(contents for _, contents in self.held)):
             if guard.changed():
                 guard.put_back()
         for effect, value in changes:
@@ -398,7 +404,7 @@ class Environment:
         """Let what the function changed, or set up, be as it was; iterators stay where they are."""
         for _, grown, _ in self.growing:
             refill(grown, self._grown[id(grown)])
-        for guard in (*self.guards, *(contents for _, contents in self.held)):
+        for guard in (*self.guards, *self.names_gained(), *(contents for _, contents in self.held)):
             if guard.changed():
                 guard.put_back()
         for source, before in zip(self._sources, self._states, strict=True):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from tracec.runtime.identity_guards import IdentityGuard, unchanged
-from tracec.specialisations.guards import Contents, Form, Guard
+from tracec.specialisations.guards import Contents, Form, Guard, Lacking
 
-AnyGuard = Guard | Contents | Form
+AnyGuard = Guard | Contents | Form | Lacking
 
 
 class GuardList:
@@ -17,7 +17,7 @@ class GuardList:
         guards: Those that are known when the function has been walked.
     """
 
-    def __init__(self, guards: Iterable[Guard | Contents]) -> None:
+    def __init__(self, guards: Iterable[AnyGuard]) -> None:
         self._identities: list[IdentityGuard] = []
         #: For each of those: the guard, and what tells whether the place is as good as that.
         self._guarded: list[tuple[AnyGuard, Callable[[], bool]]] = []
@@ -66,8 +66,8 @@ class GuardList:
         return None
 
     def _renew_identities(self) -> None:
-        """Tensors have got other memory of the same form: from now on its identity is what is checked first."""
+        """Tensors have other memory of the same form, or modules other names: these are checked first from now on."""
         for k, (guard, _) in enumerate(self._guarded):
-            if isinstance(guard, Form) and (identity := guard.identity()) is not None:
+            if isinstance(guard, (Form, Lacking)) and (identity := guard.identity()) is not None:
                 self._identities[k] = identity
         self._same = None

@@ -134,6 +134,37 @@ class Guard:
         return Change(self.name, *_told_apart(self.value, self.now()))
 
 
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """Names that a module lacked: thousands, where it is used as a value, so that one guard tells of all of them.
+
+    Attributes:
+        name: How the user would write the module.
+        holder: Its dictionary.
+        names: The names.
+    """
+
+    name: str
+    holder: dict[str, Any]
+    names: frozenset[str]
+
+    def identity(self) -> IdentityGuard | None:
+        """How it is found to have gained nothing, quickly: it has the keys that it has now."""
+        return names(self.holder, tuple(self.holder)) if self.holds() else None
+
+    def holds(self) -> bool:
+        """Whether it lacks them still."""
+        return self.names.isdisjoint(self.holder)
+
+    def gained(self) -> list[Guard]:
+        """A guard for each name that is there now."""
+        return [Guard(f"{self.name}.{k}", self.holder, k, MISSING) for k in self.holder if k in self.names]
+
+    def change(self) -> Change:
+        """The first name that is there now."""
+        return self.gained()[0].change()
+
+
 def is_of_array(guard: Any) -> bool:
     """Whether a guard is on the elements of an array of NumPy's."""
     return isinstance(guard, Guard) and isinstance(guard.holder, Digest) and isinstance(guard.holder.of, np.ndarray)

@@ -16,7 +16,7 @@ from typing import Any
 from tracec.ir.classes import is_one_of
 from tracec.specialisations.arguments import Arguments
 from tracec.specialisations.digests import NO_NAMES, Names, levels
-from tracec.specialisations.guards import Contents, Guard, digest_guard
+from tracec.specialisations.guards import Contents, Guard, Lacking, digest_guard
 from tracec.specialisations.keys import PLAIN
 from tracec.specialisations.named import FUNCTIONS
 from tracec.specialisations.origins import made_later, of_library
@@ -33,6 +33,8 @@ class Modules(Arguments, abc.ABC):
         self.unseen: list[str] = []
         #: Identities of modules, and names of attributes of theirs that are guarded.
         self.of_modules: set[tuple[int, str]] = set()
+        #: Identity of a module → the names that it lacks, where they are more than it has.
+        self.lacking: dict[int, Lacking] = {}
         self._as_values: dict[int, tuple[str, types.ModuleType]] = {}
 
     @abc.abstractmethod
@@ -53,9 +55,8 @@ class Modules(Arguments, abc.ABC):
         known = -1
         while known != (known := len(self.of_modules) + len(self._named.names) + len(self._as_values)):
             for name, module in list(self._as_values.values()):
-                names = frozenset(self._named.names)
-                last = name.rpartition(".")[2]
-                self.module(name, module, NO_NAMES._replace(attributes=names, of=frozenset((last, n) for n in names)))
+                names = NO_NAMES._replace(attributes=frozenset(self._named.names))
+                self._asked(name, module, names.attributes, names)
 
     def module(self, name: str, module: types.ModuleType, names: Names) -> None:
         """Guard those attributes of a module of the user's that are named; of others, the variables of the process.
@@ -67,15 +68,31 @@ class Modules(Arguments, abc.ABC):
         """
         if not names.whole.isdisjoint((name, name.rpartition(".")[2])):
             self.module_as_value(name, module)
-        asked = names.of_name(name)
+        self._asked(name, module, names.of_name(name), names)
+
+    def _asked(self, name: str, module: types.ModuleType, asked: frozenset[str], names: Names) -> None:
+        """Guard what is read of a module.
+
+        Args:
+            name: How the user would write it.
+            module: The module.
+            asked: The attributes that it is asked for, whether it has them or not.
+            names: The names in the code that reads it.
+        """
         in_library = of_library(module.__name__)
         self._of_some(name, module, names.attributes, in_library)
         for attribute in names.attributes & made_later(module) if in_library else ():
             getattr(module, attribute)
         if "__dict__" in asked and not in_library:
             self.unseen.append(f"all names of a module, {name}.__dict__")
-        missing = asked if not (in_library and "__getattr__" in module.__dict__) else frozenset()
-        for attribute in sorted((names.attributes & module.__dict__.keys()) | missing):
+        there = module.__dict__.keys()
+        # What the library has for whoever asks is not missing.
+        asked = frozenset() if in_library and "__getattr__" in there else asked
+        missing = asked - there
+        if len(missing) > len(there):
+            self.lacking[id(module)] = Lacking(name, module.__dict__, missing)
+            asked &= there
+        for attribute in sorted((names.attributes & there) | asked):
             if (id(module), attribute) not in self.of_modules:
                 self.of_modules.add((id(module), attribute))
                 self._attribute(f"{name}.{attribute}", module, attribute, names, in_library)

@@ -158,7 +158,7 @@ class Watch:
         # Without the sizes behind, of which there were fewer, or none, when the others were entered.
         own, most = len(key) - len(self.sized), len(key)
         for environment in environments:
-            for guard in environment.guards:
+            for guard in (*environment.guards, *environment.names_gained()):
                 if not guard.holds():
                     if isinstance(guard, Contents):
                         self._grows(guard.holder, guard.values, environment, own=False)
