@@ -152,6 +152,7 @@ cfloat, cdouble = complex64, complex128
 #: What is imported when it is first asked for: attribute → module, and name in it (empty: the module itself).
 _LATER = {
     "_C": ("tracec._C", ""),
+    "__config__": ("tracec.__config__", ""),
     "_dynamo": ("tracec._dynamo", ""),
     "_functorch": ("tracec._functorch", ""),
     "_inductor": ("tracec._inductor", ""),

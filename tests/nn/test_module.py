@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import typing
 
 import numpy as np
 import pytest
@@ -379,3 +380,14 @@ def test_what_a_program_keeps_besides_parameters_is_listed_with_paths():
     assert [name for name, _ in whole._named_members(notes, "m", recurse=False)] == ["m.a"]
     twice = [name for name, _ in whole._named_members(notes, remove_duplicate=False)]
     assert twice == ["a", "children_of_it.0.a", "children_of_it.1.a"]
+
+
+@pytest.mark.parametrize("cls", [nn.Module, nn.Linear, nn.Transformer])
+def test_hints_of_classes_can_be_asked_for(cls):
+    """As libraries ask that look into the classes of a program."""
+    assert isinstance(typing.get_type_hints(cls), dict)
+
+    class Own(cls):
+        config: int
+
+    assert typing.get_type_hints(Own)["config"] is int

@@ -45,6 +45,13 @@ def mark_static(t: Any, index: Any = None) -> None:
     """
 
 
+def mark_static_address(t: Any, guard: bool = True) -> None:
+    """Say that a tensor stays where it is.
+
+    Nothing follows from it: what a program takes from outside is asked where it lies.
+    """
+
+
 def allow_in_graph(fn: Any) -> Any:
     """The function as it is: all that it does is recorded."""
     return fn
@@ -59,7 +66,7 @@ def graph_break(msg: str = "") -> None:
 
 __all__ = [
     "allow_in_graph", "config", "disable", "explain", "graph_break", "is_compiling", "list_backends", "mark_dynamic",
-    "mark_static", "optimize", "reset",
+    "mark_static", "mark_static_address", "optimize", "reset",
 ]  # fmt: skip
 
 

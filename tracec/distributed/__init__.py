@@ -32,6 +32,10 @@ class ReduceOp(enum.Enum):
     BXOR = 7
 
 
+#: PyTorch's name for the class of reductions, which programs name for types; set here, or it were a reduction.
+ReduceOp.RedOpType = ReduceOp  # type: ignore[attr-defined]
+
+
 class ProcessGroup:
     """A group, whose only process is this one.
 

@@ -55,6 +55,16 @@ def export(fn: T) -> T:
     return fn
 
 
+def _overload(func: T) -> T:
+    """The function as it is: a signature that a compiler would choose by types."""
+    return func
+
+
+def _overload_method(func: T) -> T:
+    """The method as it is."""
+    return func
+
+
 def interface(obj: T) -> T:
     """The class as it is."""
     return obj

@@ -28,8 +28,9 @@ class Tree:
 
     _parameters: dict[str, Parameter | None]
     _buffers: dict[str, Tensor | None]
-    _modules: dict[str, Module | None]
     _non_persistent_buffers_set: set[str]
+    if TYPE_CHECKING:  # libraries ask for a class's hints (`typing.get_type_hints`), and Module is not there yet
+        _modules: dict[str, Module | None]
 
     def __init__(self) -> None:
         own = self.__dict__

@@ -200,9 +200,12 @@ def get_unsafe_globals_in_checkpoint(f: File) -> list[str]:
     return pytorch.unknown_names(data)
 
 
+#: The protocol of pickles that programs give to ``save``, which takes it with no effect: files are safetensors.
+DEFAULT_PROTOCOL = 2
+
 __all__ = [
-    "add_safe_globals", "clear_safe_globals", "get_safe_globals", "get_unsafe_globals_in_checkpoint", "load",
-    "safe_globals", "save", "skip_data",
+    "DEFAULT_PROTOCOL", "add_safe_globals", "clear_safe_globals", "get_safe_globals",
+    "get_unsafe_globals_in_checkpoint", "load", "safe_globals", "save", "skip_data",
 ]  # fmt: skip
 
 

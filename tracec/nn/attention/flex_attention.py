@@ -20,7 +20,8 @@ MaskMod = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 #: The same behind a score: to another score.
 ScoreMod = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 
-_BLOCK = 128
+#: How many queries, and keys, a block has; programs read it under PyTorch's name.
+_DEFAULT_SPARSE_BLOCK_SIZE = 128
 
 
 class AuxRequest(NamedTuple):
@@ -202,7 +203,7 @@ def create_block_mask(
     Q_LEN: int,
     KV_LEN: int,
     device: Any = None,
-    BLOCK_SIZE: int | tuple[int, int] = _BLOCK,
+    BLOCK_SIZE: int | tuple[int, int] = _DEFAULT_SPARSE_BLOCK_SIZE,
     _compile: bool = False,
 ) -> BlockMask:
     """The mask that a function of positions says.
