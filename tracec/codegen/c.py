@@ -23,6 +23,7 @@ from tracec.codegen.c_loops import LoopWriter, hoist, without_empty_loops, writt
 from tracec.codegen.c_parts import part_loops
 from tracec.codegen.c_pieces import shared
 from tracec.codegen.c_prelude import prelude
+from tracec.codegen.c_rows import RowWriter, choose_rows
 from tracec.codegen.c_select import mask_selections
 from tracec.codegen.c_source import Function, Head, Parameter, Statement, comments, parameters
 from tracec.codegen.c_tiles import TileWriter
@@ -302,10 +303,17 @@ def render_kernel(kernel: Kernel, *, restrict: bool = True, past_cache: Collecti
         parted = lay_side_by_side(short)
     kernel = mask_selections(parted)
     kernel = replace(kernel, body=hoist(without_empty_loops(kernel.body), written_names(kernel.body)))
-    writer = _WRITERS.get(kernel.shape, LoopWriter)(kernel, past_cache=past_cache if restrict else ())
+    past_cache = past_cache if restrict else ()
+    kernel, rows = choose_rows(kernel)
+    writer: LoopWriter = (
+        RowWriter(kernel, rows, past_cache)
+        if rows
+        else _WRITERS.get(kernel.shape, LoopWriter)(kernel, past_cache=past_cache)
+    )
     body = writer.nests(kernel.body)
-    head = Head(kernel.name, parameters(kernel, restrict=restrict), comments(kernel))
-    return Function(head, render_template("c/nest.j2", body=body))
+    head = Head(kernel.name, parameters(kernel, restrict=restrict, names=writer.text.names), comments(kernel))
+    given = tuple(g for row in rows for g in row.given(writer.text))
+    return Function(head, render_template("c/nest.j2", body=body), given)
 
 
 def _read(plan: Plan) -> set[int]:

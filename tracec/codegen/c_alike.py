@@ -61,7 +61,8 @@ def alike(functions: Iterable[Function]) -> list[Function]:
         if f.around is None and not f.before and len(f.source) >= MIN_TEXT:
             texts[f.name] = text = _taken_apart(f.body)
             if not names_in("".join(text.words)):  # whoever calls what they share could not give it those that stay
-                groups.setdefault((f.head.own, text.words), []).append(f)
+                key = tuple(_own(f, text)), tuple(g.parameter for g in f.given), text.words
+                groups.setdefault(key, []).append(f)
     made: list[Function] = []
     calling: dict[str, Function] = {}
     for members in groups.values():
@@ -71,6 +72,14 @@ def alike(functions: Iterable[Function]) -> list[Function]:
             made.append(one)
             calling.update(zip((f.name for f in members), calls, strict=True))
     return [calling.get(f.name, f) for f in functions] + made
+
+
+def _own(function: Function, text: _Text) -> list[Parameter]:
+    """The parameters that a function's statements name, but for those that its lists alone do."""
+    if not function.given:
+        return list(function.head.own)
+    words = set(text.words)
+    return [p for p in function.head.own if p.name in words]
 
 
 def _taken_apart(body: str) -> _Text:
@@ -118,7 +127,7 @@ def _shared(name: str, members: Sequence[Function], texts: Sequence[_Text]) -> t
         words[place] = column[0] if len(set(column)) == 1 and _is_literal(column[0]) else _named(column, kind, columns)
     integers = [c for c, (kind, _) in columns.items() if kind in ("int", "long")]
     reals = [c for c, (kind, _) in columns.items() if kind in ("float", "double")]
-    params = list(members[0].head.own)
+    params = [*_own(members[0], texts[0]), *(g.parameter for g in members[0].given)]
     args = [p.name for p in params]
     lines = []
     for table, type_, found in (("numbers", "long", integers), ("reals", "double", reals)):

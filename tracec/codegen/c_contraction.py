@@ -27,10 +27,11 @@ from tracec.codegen.c_blocking import (
 from tracec.codegen.c_dialect import C
 from tracec.codegen.c_loops import LoopWriter, chain, names_in, written_names
 from tracec.codegen.c_prelude import CONTRACTIONS, FloatHelpers
-from tracec.codegen.c_source import Around, Function, Head, Parameter, Piece, comments, parameters
+from tracec.codegen.c_rows import RowFinder
+from tracec.codegen.c_source import Around, Function, Given, Head, Parameter, Piece, comments, parameters
 from tracec.codegen.expressions import ExpressionWriter
 from tracec.codegen.render import render_template
-from tracec.codegen.tree import Tree
+from tracec.codegen.tree import Line, Tree
 from tracec.ir import dtype as dt
 from tracec.ir import index as ix
 from tracec.ir.extent import chosen, is_varying, plain
@@ -142,6 +143,7 @@ class Part:
             memory where a run begins.
         epilogue: What is done with each result.
         run: How rows lie that are those of a matrix in memory.
+        given: Lists that it reads.
     """
 
     kind: str
@@ -150,6 +152,7 @@ class Part:
     value: str = ""
     epilogue: Epilogue = Epilogue()
     run: Run | None = None
+    given: tuple[Given, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +224,8 @@ def render_contraction(kernel: Kernel, *, restrict: bool) -> Function | None:
     pieces = tuple(_piece(kernel, product, part, restrict) for part in about)
     head = Head(kernel.name, parameters(kernel, restrict=restrict), comments(kernel))
     turned = tuple(f"{_TURN}{product.short}" for part in about if part.run is not None)
-    return Function(head, around=Around("c/contraction.j2", product, pieces), calls=(product.loops, *turned), asks=True)
+    around, given = Around("c/contraction.j2", product, pieces), tuple(g for part in about for g in part.given)
+    return Function(head, given=given, around=around, calls=(product.loops, *turned), asks=True)
 
 
 def loops_of_contractions(functions: Iterable[Function]) -> list[Function]:
@@ -255,8 +259,9 @@ def _turn_rows(type: str, short: str) -> Function:
 
 def _piece(kernel: Kernel, product: Product, part: Part, restrict: bool) -> Piece:
     known = {b.name: p for b, p in zip(kernel.buffers, parameters(kernel, restrict=restrict), strict=True)}
-    given = [known[name] for name in part.buffers]
-    pointers = [f"{p.type}a{n} = own->args[{n}]" for n, p in enumerate(given)]
+    given = [*(known[name] for name in part.buffers), *(g.parameter for g in part.given)]
+    names = [*_own(part.buffers).values(), *(g.name for g in part.given)]
+    pointers = [f"{p.type}{name} = own->args[{n}]" for n, (name, p) in enumerate(zip(names, given, strict=True))]
     text = render_template("c/piece.j2", k=product, part=part, pointers=pointers)
     return Piece(part.kind, text, tuple(p.name for p in given))
 
@@ -407,17 +412,24 @@ class _Writer:
 
     def finish(self, body: tuple[Stmt, ...], acc: str) -> Part:
         """What is done with results; scalars that are the same for all of them, or for a row, stand before."""
-        once, row, each = groups = self._grouped(tuple(map(self._statement, body)), acc)
-        found: list[Expr] = []  # in the order in which they are written
+        body = tuple(map(self._statement, body))
+        every = {e for s in body for root in expressions(s) for e in subexpressions(root) if isinstance(e, Var)}
+        finder = RowFinder(every.difference(self.inside, (self.p,)), written_names(body))
+        body = finder.body(body)
+        groups = self._grouped(body, acc)
+        found: list[Expr] = [e for r in finder.rows for e in (r.position, r.index)]
         for s in itertools.chain(*groups):
             found += [Load(s.buffer, s.index, s.value.dtype), s.value] if isinstance(s, Store) else expressions(s)
-        buffers = _buffers(found)
+        named = {r.name for r in finder.rows}
+        buffers = tuple(b for b in _buffers(found) if b not in named)  # in the order in which they are written
         writer = LoopWriter(self.kernel)
         writer.text.names.update({**self._at_lanes(), **_own(buffers), acc: "result"})
         scalars = [s.name for s in body if isinstance(s, Let)]
         writer.text.names.update((name, f"v{n}") for n, name in enumerate(scalars))
-        epilogue = Epilogue(*(tuple(map(writer.statement, group)) for group in (once, row, each)))
-        return Part("finish", self._used(found), buffers, epilogue=epilogue)
+        lines = tuple(Line(line) for r in finder.rows for line in r.lines(writer.text))
+        once, row, each = (tuple(map(writer.statement, group)) for group in groups)
+        given = tuple(g for r in finder.rows for g in r.given(ExpressionWriter(C)))
+        return Part("finish", self._used(found), buffers, epilogue=Epilogue(once, (*lines, *row), each), given=given)
 
     def _grouped(self, body: Iterable[Stmt], acc: str) -> tuple[list[Stmt], list[Stmt], list[Stmt]]:
         """Statements that are the same for all results, for those of a row, and others."""

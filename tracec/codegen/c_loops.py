@@ -117,7 +117,12 @@ class LoopWriter:
         kernel: The kernel, for the dtypes of its buffers and accumulators.
         serial: Keep every loop on one thread.
         past_cache: Buffers that are better written past the cache; they must not overlap what the kernel reads.
+
+    Attributes:
+        beginning: What stands at the beginning of the body of the outer loops.
     """
+
+    beginning: tuple[Tree, ...] = ()
 
     def __init__(self, kernel: Kernel, *, serial: bool = False, past_cache: Collection[str] = ()) -> None:
         self.kernel = kernel
@@ -254,7 +259,7 @@ class LoopWriter:
 
     def _nest(self, loops: list[Loop], body: tuple[Stmt, ...], shared: Sharing, vector: bool) -> Tree:
         strips = plan_strips(self.kernel, loops[-1], past_cache=self.past_cache) if vector else None
-        inner: tuple[Tree, ...] = () if strips else self.body(body)
+        inner: tuple[Tree, ...] = () if strips else (*self.beginning, *self.body(body))
         for level in reversed(range(len(loops))):
             last = vector and level == len(loops) - 1 and not strips
             pragma = self.simd(body) if last else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -60,6 +60,31 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """A list that a function's statements read, of which others that are alike have other ones.
+
+    Attributes:
+        type: Of its elements, up to the name.
+        name: Its name.
+        values: Its elements, as C.
+        is_static: Whether they are the same at each call.
+    """
+
+    type: str
+    name: str
+    values: str
+    is_static: bool = False
+
+    @property
+    def parameter(self) -> Parameter:
+        """What takes its place in a function that is given it."""
+        return Parameter(f"{self.type}*", self.name)
+
+    def __str__(self) -> str:
+        return f"{'static ' if self.is_static else ''}{self.type}{self.name}[] = {{{self.values}}};"
+
+
+@dataclass(frozen=True, slots=True)
 class Piece:
     """A part of a function that may be one of other functions too (`tracec.codegen.c_pieces`).
 
@@ -100,6 +125,7 @@ class Function:
     Attributes:
         head: How it begins.
         body: Its statements.
+        given: Lists that they read, which stand above them.
         around: What writes them, where it has pieces.
         before: Definitions that are for it alone.
         calls: Other such functions that it calls.
@@ -109,6 +135,7 @@ class Function:
 
     head: Head
     body: str = ""
+    given: tuple[Given, ...] = ()
     around: Around | None = None
     before: str = ""
     calls: tuple[str, ...] = ()
@@ -184,11 +211,20 @@ def plain_call(name: str, *args: str, blas: bool = False) -> Statement:
     return Statement("c/call.j2", Call(name, args), (name,), blas)
 
 
-def parameters(kernel: Kernel, *, restrict: bool) -> tuple[Parameter, ...]:
-    """The kernel's buffers as C parameters."""
-    star = "*restrict " if restrict else "*"
+def parameters(kernel: Kernel, *, restrict: bool, names: Mapping[str, str] | None = None) -> tuple[Parameter, ...]:
+    """The kernel's buffers as C parameters.
+
+    Args:
+        kernel: The kernel.
+        restrict: Whether no two of them overlap of which one is written.
+        names: Those that are other ones in C.
+    """
+    star, named = "*restrict " if restrict else "*", names or {}
     return tuple(
-        Parameter(f"{'const ' if b.role == 'in' else ''}{IN_MEMORY[b.dtype]} {star}", C.identifier(b.name))
+        Parameter(
+            f"{'const ' if b.role == 'in' else ''}{IN_MEMORY[b.dtype]} {star}",
+            named.get(b.name) or C.identifier(b.name),
+        )
         for b in kernel.buffers
     )
 
