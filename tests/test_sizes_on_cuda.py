@@ -75,6 +75,8 @@ OPEN = {
     "scans_of_columns": of((None, 18), lambda x: (x.cumsum(0), x.cumprod(0))),
     "sorts": of((None, 20), lambda x: (*x.sort(1), x.argsort(1, descending=True))),
     "sorts_of_rows": of((3, None), lambda x: (*x.sort(1), x.argsort(0))),
+    "many_parts": of((None, 40), lambda x: tc.cat([x[:, k : k + 21] * (k + 1) for k in range(9)], 1)),
+    "many_blocks": of((None, 4, 24), lambda x: tc.cat([x[:, :, k : 2 * k + 9] * 2 for k in range(1, 8)], 2)),
     "puts": _puts,
     "sums_at_positions": _sums,
     "random": of((None, 8), lambda x: F.dropout(x, 0.5) + tc.rand_like(x)),
@@ -185,6 +187,17 @@ def test_nvrtc_takes_what_is_for_all_sizes(sources):
     given += [k.source for n in (1000, 1 << 28) for width in (24, 25) for k in _rows(n, width)[0].kernels]
     assert len(given) > 8 and all("size_" in s for s in given)
     assert len(nvrtc.compile_sources(given, "sm_90")) == len(given)
+
+
+@pytest.mark.parametrize("name", ["many_parts", "many_blocks"])
+def test_parts_have_blocks_of_their_own_for_all_sizes(name, sources):
+    compare(OPEN[name], (16, 16, 24), **EMULATED)
+    (source,) = (s for s in sources if "size_" in s and "_part" in s)
+    assert "blockIdx.x < (unsigned)size_" in source and "?" not in source
+    nvrtc = pytest.importorskip("tracec.runtime.nvrtc")
+    pytest.importorskip("cupy")
+    (cubin,) = nvrtc.compile_sources([source], "sm_90")
+    assert not cubin.resources.spill_bytes
 
 
 def test_a_row_of_another_number():

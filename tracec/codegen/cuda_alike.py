@@ -11,7 +11,22 @@ from tracec.codegen.cuda_operand import forms, rebuilt, with_whole
 from tracec.codegen.put_in import Values, put_in
 from tracec.ir import index as ix
 from tracec.ir.dtype import DType
-from tracec.ir.kernel import Const, Expr, Let, Linear, Load, Ref, Stmt, Store, Var, expressions, subexpressions
+from tracec.ir.extent import is_varying, like
+from tracec.ir.kernel import (
+    Const,
+    Div,
+    Expr,
+    Let,
+    Linear,
+    Load,
+    Mod,
+    Ref,
+    Stmt,
+    Store,
+    Var,
+    expressions,
+    subexpressions,
+)
 from tracec.ir.kernel import parts as operands_of
 
 Statements = tuple[Let | Store, ...]
@@ -69,13 +84,13 @@ class Part:
 
 def few_loops(variables: Sequence[Var], body: Statements) -> tuple[tuple[Var, ...], Statements]:
     """The loops and what is in them, two as one where every index treats them so."""
-    kept = [v for v in variables if v.extent != 1] or [variables[-1]]
+    kept = [v for v in variables if not like(v.extent, 1)] or [variables[-1]]
     single: Values = {v.name: Const(0) for v in variables if v not in kept}
     body = changed(body, lambda e: put_in(e, single)) if single else body
     for at in reversed(range(len(kept) - 1)):
         outer, inner = kept[at : at + 2]
         every = [f for s in body for root in expressions(s) for f in forms(root)]
-        if all(f.get(outer, 0) == inner.extent * f.get(inner, 0) for f in every):
+        if all(like(f.get(outer, 0), inner.extent * f.get(inner, 0)) for f in every):
             whole = Var(outer.name, outer.extent * inner.extent)
             body = changed(body, lambda e, o=outer, i=inner, w=whole: with_whole(e, o, i, w))  # type: ignore[misc]
             kept[at : at + 2] = [whole]
@@ -95,6 +110,19 @@ def changed(body: Statements, change: Callable[[Expr], Expr]) -> Statements:
 def loads_of(s: Stmt) -> list[Load]:
     """What a statement loads."""
     return [e for root in expressions(s) for e in subexpressions(root) if isinstance(e, Load)]
+
+
+def varies(s: Stmt) -> bool:
+    """Whether a statement has a number in it that varies from call to call."""
+    for e in (e for root in expressions(s) for e in subexpressions(root)):
+        match e:
+            case Linear(terms, offset) if is_varying(offset) or any(is_varying(c) for _, c in terms):
+                return True
+            case Const(value) if is_varying(value):
+                return True
+            case Div(_, by) | Mod(_, by) if is_varying(by):
+                return True
+    return False
 
 
 def part_of(variables: Sequence[Var], body: Statements, buffers: dict[str, DType]) -> Part:

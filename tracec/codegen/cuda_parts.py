@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from tracec.codegen.cuda_access import Packs, extent, peel
-from tracec.codegen.cuda_alike import Kind, Part, Statements, changed, few_loops, loads_of, part_of, with_names
+from tracec.codegen.cuda_alike import Kind, Part, Statements, changed, few_loops, loads_of, part_of, varies, with_names
 from tracec.codegen.cuda_entry import (
     PARAMETER_BYTES,
     Call,
@@ -28,6 +28,7 @@ from tracec.codegen.cuda_writer import Parameter, Writer, is_wide
 from tracec.codegen.joined import LEAST, MOST, Joined, starts_of
 from tracec.codegen.put_in import Values
 from tracec.ir import index as ix
+from tracec.ir.extent import is_varying, like, plain
 from tracec.ir.kernel import (
     Buffer,
     Const,
@@ -41,7 +42,6 @@ from tracec.ir.kernel import (
     expressions,
     subexpressions,
 )  # fmt: skip
-from tracec.ir.resize import Settled
 
 #: Bytes of a part that lie together, on the average: shorter runs share what memory gives at once.
 LEAST_RUN = 32
@@ -73,10 +73,8 @@ def parts_routine(kernel: Kernel, name: str) -> Routine | None:
         kernel: The kernel, of shape ``map``.
         name: The function's name.
     """
-    if Settled({}).kernel(kernel) is not kernel or is_wide(kernel):
-        return None
     found = _parts(kernel)
-    if found is None:
+    if found is None or is_wide(kernel):
         return None
     shares = list(_shares(found))
     names = [f"{name}_{n}" for n in range(1, len(shares))]
@@ -96,8 +94,8 @@ def _parts(kernel: Kernel) -> list[Part] | None:
     """The parts, in order of their kinds."""
     variables, inner = peel(kernel.body)
     stored = {s.buffer for s in inner if isinstance(s, Store)}
-    plain = all(isinstance(s, Let) or (isinstance(s, Store) and not s.add) for s in inner)
-    if not plain or extent(variables) <= THREADS or any(x.buffer in stored for s in inner for x in loads_of(s)):
+    own = all(isinstance(s, Let) or (isinstance(s, Store) and not s.add) for s in inner)
+    if not own or plain(extent(variables)) <= THREADS or any(x.buffer in stored for s in inner for x in loads_of(s)):
         return None
     body: Statements = tuple(s for s in inner if isinstance(s, (Let, Store)))
     every = [starts_of(v, body) for v in variables]
@@ -108,17 +106,24 @@ def _parts(kernel: Kernel) -> list[Part] | None:
     found: list[Part] = []
     joined, computed = Joined(body), 0
     for start, stop in zip(every[n], (*every[n][1:], variables[n].extent), strict=True):
-        own = replace(variables[n], extent=stop - start)
-        values: Values = {own.name: ix.add(own, start)}
-        loops, inside = few_loops((*variables[:n], own, *variables[n + 1 :]), joined.of_part(values))
+        along = replace(variables[n], extent=stop - start)
+        values: Values = {along.name: ix.add(along, start)}
+        loops, inside = few_loops((*variables[:n], along, *variables[n + 1 :]), joined.of_part(values))
+        if any(is_varying(v.extent) for v in loops[1:]) or any(map(varies, inside)):
+            return None
         found.append(part_of(loops, inside, buffers))
-        computed += found[-1].points * _terms(inside)
-    kinds = dict.fromkeys(p.kind for p in found)
+        computed += plain(found[-1].points) * _terms(inside)
     # Images between zeros are the same in the middle as everywhere, but for tests.
-    if 2 * computed > extent(variables) * _terms(body):
+    if 2 * computed > plain(extent(variables)) * _terms(body) or not _has_room(kernel, found):
         return None
-    order = {kind: n for n, kind in enumerate(kinds)}
+    order = {kind: n for n, kind in enumerate(dict.fromkeys(p.kind for p in found))}
     return sorted(found, key=lambda p: order[p.kind])
+
+
+def _has_room(kernel: Kernel, parts: Sequence[Part]) -> bool:
+    """Whether numbers of parts that vary have room among the parameters of one launch."""
+    numbers = 2 * sum(is_varying(p.outermost) for p in parts)
+    return not numbers or len(kernel.buffers) + numbers <= MOST_BUFFERS
 
 
 def _terms(body: Sequence[Stmt]) -> int:
@@ -130,7 +135,7 @@ def _terms(body: Sequence[Stmt]) -> int:
 def _lies_together(kernel: Kernel, variables: Sequence[Var], n: int, parts: int) -> bool:
     """Whether what blocks write apart are not single elements between those of others."""
     width = min(b.dtype.itemsize for b in kernel.buffers if b.role != "in")
-    return extent(variables[:n]) == 1 or extent(variables[n:]) * width >= LEAST_RUN * parts
+    return like(extent(variables[:n]), 1) or bool(plain(extent(variables[n:])) * width >= LEAST_RUN * parts)
 
 
 # -- as functions --------------------------------------------------------------------------------------------
@@ -183,7 +188,7 @@ def _among(functions: Sequence[_Function], writer: Writer) -> Iterator[str]:
         yield from functions[0].choice(writer)
         return
     half = len(functions) // 2
-    yield f"if (blockIdx.x < {functions[half].first}u) {{"
+    yield f"if (blockIdx.x < {writer.count(functions[half].first)}) {{"
     yield from _inset(_among(functions[:half], writer))
     yield "} else {"
     yield from _inset(_among(functions[half:], writer))
@@ -205,7 +210,7 @@ class _Function:
         one, self.kind = parts[0], parts[0].kind
         same = {n: c for n, c in enumerate(one.constants) if all(p.constants[n] == c for p in parts)}
         self._constants = [n for n in range(len(one.constants)) if n not in same]
-        longest = Var("i0", max(p.outermost for p in parts))
+        longest = Var("i0", max((p.outermost for p in parts), key=plain))
         known: Values = {"i0": longest, **{f"c{n}": c for n, c in same.items()}}
         body = changed(self.kind.body, lambda e: with_names(e, known))
         packs = self.kind.packs
@@ -249,7 +254,7 @@ class _Function:
         writer, width = self._writer, self.kind.packs.width
         count = writer.count
         block = THREADS * self._each
-        left = any(p.points % width for p in self._parts)
+        left = not all(like(p.points % width, 0) for p in self._parts)
         chunks = "size" if width == 1 else f"size / {count(width)}"
         span = Span(
             "block", count(block), f"size / {count(block * width)}", chunks,
@@ -292,7 +297,7 @@ class _Function:
         places = {f"at{n}": f"{a}{b}" for n, (a, b) in enumerate(zip(names, offsets, strict=True))}
         literal = writer.dialect.literal
         constants = {f"c{n}": literal(c.value, c.dtype) for n, c in enumerate(part.constants) if n in self._constants}
-        return {**places, **constants, "size": f"{part.points}u", "first": f"{first}u"}
+        return {**places, **constants, "size": writer.count(part.points), "first": writer.count(first)}
 
     def _tree(self, every: Sequence[dict[str, str]], first: int = 0) -> Iterator[str]:
         """Statements that find a block's part among some, by halves."""
@@ -300,7 +305,7 @@ class _Function:
             yield " ".join(f"{name} = {text};" for name, text in every[0].items())
             return
         half = len(every) // 2
-        yield f"if (blockIdx.x < {self._starts[first + half]}u) {{"
+        yield f"if (blockIdx.x < {self._writer.count(self._starts[first + half])}) {{"
         yield from _inset(self._tree(every[:half], first))
         yield "} else {"
         yield from _inset(self._tree(every[half:], first + half))

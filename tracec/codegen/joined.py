@@ -25,7 +25,7 @@ def starts_of(var: Var, body: Iterable[Stmt]) -> list[int]:
         match e:
             case Call("lt" | "ge", (position, Const(int(bound)))) if position.dtype is dt.int64:
                 terms, offset = ix.terms_of(position)
-                if terms == {var: 1} and 0 < bound - offset < var.extent:
+                if terms == {var: 1} and not is_varying(bound - offset) and 0 < bound - offset < var.extent:
                     starts.add(bound - offset)
     return sorted(starts)
 
