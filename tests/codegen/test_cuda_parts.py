@@ -167,7 +167,7 @@ def test_parts_that_are_alike_are_one_function() -> None:
     """However many there are, the same is computed for an element."""
     for count in (20, 100):
         (kernel,) = planned(doubled, [(64 + k,) for k in range(count)])[1].kernels
-        assert kernel.source.count("* 2.0f") == 3  # of packs, of what fills none, of what begins elsewhere
+        assert kernel.source.count("* 2.0f") == 5  # by fours and what fills none, by twos and that, one by one
         assert "?" not in kernel.source
 
 
@@ -177,9 +177,16 @@ def test_each_part_is_read_and_written_by_packs() -> None:
     assert kernel.entries[0].alignment == (16,) * 30
 
 
+def test_parts_that_begin_at_multiples_of_less_than_a_pack() -> None:
+    """Of 16-bit floats, say, behind a part of two elements."""
+    _, program = planned(flat, [(2,), *[(40 + 8 * k, 8) for k in range(8)]], tracec.float16)
+    (kernel,) = program.kernels
+    assert "load_pack<2>(" in kernel.source and kernel.entries[0].alignment[0] == 4
+
+
 def test_what_is_not_alike_is_a_function_each() -> None:
     (kernel,) = planned(lambda *xs: tracec.cat([x.flip(0) for x in xs], 1), [(40, 9 + k) for k in range(20)])[1].kernels
-    assert kernel.source.count("__forceinline__ void") == 20 and "?" not in kernel.source
+    assert kernel.source.count("void k0_map_concatenate_part") == 20 and "?" not in kernel.source
 
 
 def test_columns_of_one_element() -> None:

@@ -148,16 +148,18 @@ def part_of(variables: Sequence[Var], body: Statements, buffers: dict[str, DType
 
 
 def _packs(variables: Sequence[Var], body: Statements, buffers: dict[str, DType]) -> Packs:
-    """Packs where all that is stored, and some that is loaded, begins at a multiple of one.
+    """The widest packs of which all that is stored, and some that is loaded, begins at a multiple.
 
-    Where not, neighbouring threads take neighbouring elements: a thread that took several one by one would ask for as
-    much as all of its warp does then.
+    Where there are none, neighbouring threads take neighbouring elements: a thread that took several one by one would
+    ask for as much as all of its warp does then.
     """
-    last = variables[-1]
-    packs = find_packs(body, last, buffers, ragged=len(variables) == 1)
+    last, ragged = variables[-1], len(variables) == 1
     walking = {(x.buffer, x.index) for s in body for x in loads_of(s) if stride(x.index, last) == 1}
     stores = {(s.buffer, s.index) for s in body if isinstance(s, Store)}
-    return packs if stores == {*packs.stores} and (packs.loads or not walking) else Packs()
+    packs = find_packs(body, last, buffers, ragged=ragged)
+    while packs.width > 1 and (stores != {*packs.stores} or (walking and not packs.loads)):
+        packs = find_packs(body, last, buffers, packs.width // 2, ragged=ragged)
+    return packs
 
 
 class _Kind:
