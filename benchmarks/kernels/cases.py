@@ -155,6 +155,16 @@ def row_sum(xp: Any) -> Function:
     return lambda x: x.sum(-1)
 
 
+def laid_out(xp: Any) -> Function:
+    return lambda *xs: xp.cat([x.reshape(-1) * 0.5 for x in xs])
+
+
+def layer_shapes(n: int, odd: int, pairs: int = 25) -> list[tuple[int, ...]]:
+    """The shapes of biases and weights of so many elements, more or less."""
+    width = max(math.isqrt(n // pairs) // 8 * 8, 8)
+    return [s for k in range(pairs) for s in ((width + (odd if k == 0 else 0),), (width, width))]
+
+
 def maps(middle: int) -> Iterator[Case]:
     """Elementwise kernels over sizes and element types."""
     for nbytes in [size for size in SWEEP if size <= 4 * middle] or [middle]:
@@ -174,6 +184,11 @@ def maps(middle: int) -> Iterator[Case]:
         many = max(n >> 12, 1)
         rows = (Operand((many, 1 << 12), dtype), Operand((1 << 12,), dtype), Operand((many, 1), dtype))
         yield Case("map", "x*row + column", rows, lambda xp: lambda x, r, c: x * r + c, quick=dtype == "float32")
+    for dtype in ("float32", "float16"):
+        for odd in (0, 1):  # elements of the first bias: what comes behind begins at no multiple of a pack
+            layers = tuple(Operand(s, dtype) for s in layer_shapes(count(middle, dtype), odd))
+            name = f"{len(layers)} gradients times a number, one behind the other{', odd' * odd}"
+            yield Case("map", name, layers, laid_out, quick=dtype == "float32")
 
 
 def rows(middle: int) -> Iterator[Case]:
