@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cProfile
 import datetime
 import os
 import random
@@ -180,3 +181,28 @@ def test_attributes_of_modules_are_read_anew(monkeypatch):
         np.testing.assert_allclose(compiled(X).numpy(), X.numpy() * k * 0.5 + k * 2.0)
         assert settings.calls == k
     assert len(compiled.explain().recordings) <= 3
+
+
+def test_a_program_may_be_profiled_while_functions_are_recorded():
+    """Up to Python 3.11 what `sys.getprofile` gives of cProfile cannot be set again."""
+    held = perf_counter
+
+    @tracec.compile
+    def scaled(x, timed=False):
+        return x * (held() if timed else 2.0)
+
+    def after():
+        return 1
+
+    def watched():
+        results = [scaled(X).tolist() for _ in range(3)]
+        with tracec.autograd.profiler.profile() as watch:
+            scaled(X)
+        assert watch.key_averages() is not None
+        return [*results, after()]
+
+    profile = cProfile.Profile()
+    assert profile.runcall(watched) == [[2.0, 4.0]] * 3 + [1]
+    seen = {getattr(entry.code, "co_name", None) for entry in profile.getstats()}
+    assert {"watched", "after"} <= seen
+    assert sys.getprofile() is None

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from tracec.errors import ArgumentError
 from tracec.functions.common import fail
+from tracec.ir.call_hook import put_back_hook
 from tracec.record import backward, compositions, dispatch
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -245,7 +246,7 @@ class profile:
     def stop(self) -> None:
         """Watch no more."""
         if _running.profile is self:
-            sys.setprofile(self._outer)
+            put_back_hook(self._outer)
             _running.profile = None
 
     def _now(self) -> float:

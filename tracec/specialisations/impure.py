@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tracec.ir.call_hook import put_back_hook
 from tracec.ir.number import WATCH, observe
 from tracec.specialisations.garbage import INSTEAD
 from tracec.specialisations.origins import of_library
@@ -223,7 +224,7 @@ def calls_seen(names: Iterable[Iterable[str]], held: Mapping[Any, str]) -> Itera
     try:
         yield
     finally:
-        sys.setprofile(before)
+        put_back_hook(before)
 
 
 def _note_call(frame: types.FrameType, function: Any) -> None:
