@@ -27,6 +27,10 @@ CASES: list[tuple[int, int, int, tuple[int, int], tuple[int, int], dict[str, Any
     (2, 24, 40, (11, 13), (2, 4), {"padding": (1, 3), "stride": (3, 2)}),
     (1, 8, 16, (65, 3), (5, 1), {"padding": (4, 0), "dilation": (2, 1)}),
     (2, 12, 20, (9, 9), (3, 3), {"padding": 1, "groups": 4, "stride": 2}),
+    (2, 3, 8, (20, 97), (7, 7), {"padding": 3, "stride": 2}),  # windows that slide over a line, of 49
+    (1, 2, 5, (9, 131), (3, 5), {"padding": (1, 3), "stride": (1, 2), "dilation": (1, 2)}),  # of 65
+    (1, 7, 6, (5, 200), (1, 3), {"padding": (0, 1), "stride": (1, 3)}),  # of 67
+    (1, 9, 6, (3, 400), (1, 2), {"padding": (0, 1), "stride": (2, 7)}),  # of 58, with gaps between
 ]
 
 
@@ -84,6 +88,23 @@ def test_blocks_go_on_over_the_loop_whose_parts_are_added_up() -> None:
     source = alone(render_kernel(conv(8, 512, 512, 3)))
     assert ".parts = 16, .cut = 512, .cut_around = 0" in source
     assert re.search(r"\.around = 1, \.extent = 512, \.step = 28, \.unit = 9", source)
+
+
+@pytest.mark.parametrize("step", [2, 3])
+def test_windows_slide_over_a_line_of_what_is_computed(step: int) -> None:
+    """Padding and what is fused are computed once for each element of the line; strides have vectors."""
+
+    def f(x: Any, w: Any) -> Any:
+        return F.conv2d(F.relu(x) * 2.0, w, stride=step, padding=2)
+
+    rng = np.random.default_rng(step)
+    given = rng.standard_normal((2, 3, 13, 50 * step)), rng.standard_normal((9, 3, 5, 5))
+    compiled = tracec.compile(f)
+    got = compiled(*(tracec.tensor(a, dtype=tracec.float32) for a in given)).numpy()
+    want = f(*(tracec.tensor(a, dtype=tracec.float64) for a in given)).numpy()
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-5 * np.abs(want).max())
+    source = compiled.lower(*(tracec.tensor(a, dtype=tracec.float32) for a in given)).stages["source"]
+    assert f"next[t] = line[0x{step} * t + 0x1 * r2]" in source
 
 
 def test_pooling_of_what_a_mask_zeroes_is_written_out() -> None:
