@@ -68,6 +68,58 @@ def test_windows_that_are_further_apart(kind: str, stride: int) -> None:
         same_values(kernel, found)
 
 
+def small(what: str, size: tuple[int, ...], channels: tuple[int, int], taps: int = 3, **options: Any) -> Kernel:
+    """The kernel of a convolution of few channels, or of its gradient."""
+    convolve = F.conv2d if len(size) == 2 else F.conv1d
+    inside, outside = channels
+    x = tracec.randn(2, inside, *size, requires_grad=what == "conv_input_grad")
+    w = tracec.randn(outside, inside // options.get("groups", 1), *[taps] * len(size))
+
+    def function(x: Any, w: Any) -> Any:
+        y = convolve(x, w, **options).tanh()
+        return y if what == "conv" else tracec.autograd.grad((y * y.detach()).sum(), x)
+
+    found = tracec.compile(function).lower(x, w).built.plan.kernels
+    return next(one for one in found if one.contraction is not None and one.contraction.op == what)
+
+
+SMALL: dict[str, dict[str, Any]] = {
+    "square": {"size": (8, 8), "channels": (4, 2), "padding": 1},
+    "tiny": {"size": (3, 5), "channels": (2, 2), "padding": 1},
+    "line": {"size": (19,), "channels": (5, 3), "padding": 1},
+    "uneven": {"size": (9, 7), "channels": (2, 2), "padding": (1, 2), "taps": 5},
+    "dilated": {"size": (8, 8), "channels": (3, 2), "padding": 2, "dilation": 2},
+    "groups": {"size": (8, 8), "channels": (6, 4), "padding": 1, "groups": 2},
+}
+
+
+@pytest.mark.parametrize("shape", SMALL)
+@pytest.mark.parametrize("kind", ["conv", "conv_input_grad"])
+def test_windows_over_several_planes(kind: str, shape: str) -> None:
+    kernel = small(kind, **SMALL[shape])
+    found = pad_windows(kernel)
+    assert found is not kernel
+    same_values(kernel, found)
+
+
+def test_windows_over_several_planes_that_are_further_apart() -> None:
+    kernel = small("conv", (6, 8), (3, 2), padding=1, stride=2)
+    found = pad_windows(kernel)
+    assert found is not kernel
+    same_values(kernel, found)
+
+
+def test_windows_over_many_planes_keep_their_loops() -> None:
+    kernel = small("conv", (8, 8), (8, 2), padding=1)
+    assert pad_windows(kernel) is kernel
+
+
+def test_windows_over_several_planes_are_one_text() -> None:
+    body = render_kernel(small("conv", (8, 8), (4, 2), padding=1)).body
+    assert body.count("tanh_f32(") == 1, "parts for edges and corners were nine"
+    assert body.count("window[") == 3 + 4 * 9  # declared, zero and filled
+
+
 def test_what_is_done_to_elements_is_done_once_for_each() -> None:
     body = pad_windows(depthwise("relu", (8, 8), padding=1)).body
     sums = [s for s in walk(body) if isinstance(s, Loop) and any(isinstance(x, Acc) for x in s.body)]

@@ -1,4 +1,4 @@
-"""Windows of a plane that is put between zeros first: depthwise convolutions and their gradients.
+"""Windows of a plane that is put between zeros first: depthwise convolutions and their gradients, and small ones.
 
 A window at the plane's edge reaches into padding. With the plane copied to where zeros are around it, every window is
 read alike: the loops are one short text, where parts for each edge and corner (`tracec.codegen.c_parts`) are nine,
@@ -42,6 +42,8 @@ from tracec.ir.types import contiguous_strides
 
 #: Elements of a window, at most: they are written out.
 MOST_TAPS = 25
+#: The same for windows that reach over several planes, as those of few channels do.
+MOST_TAPS_OF_PLANES = 64
 #: Bytes of a plane with its zeros, at most: half of a core's first cache, where every window is read from it once. A
 #: gradient of weights reads it as often, but is far slower in any other way.
 MOST_BYTES, MOST_BYTES_OF_WEIGHTS = 16 << 10, 64 << 10
@@ -93,6 +95,7 @@ class _Windows:
     Attributes:
         outer: Loops over planes.
         reduced: Of a gradient of weights, loops over the planes that are summed up.
+        channels: Of others, loops over the planes that a window reaches over.
         axes: Axes of the plane.
         at: Loops over positions of windows.
         taps: Loops over elements of a window.
@@ -105,6 +108,7 @@ class _Windows:
 
     outer: tuple[Var, ...]
     reduced: tuple[Var, ...]
+    channels: tuple[Var, ...]
     axes: tuple[_Axis, ...]
     at: tuple[Var, ...]
     taps: tuple[Var, ...]
@@ -135,20 +139,25 @@ class _Windows:
         if split is None or axes is None:
             return None
         selected, other, first = split
-        shape = _loops(axes, parallel, reduced, weights=kernel.contraction.op == "conv_weight_grad")
+        of_weights = kernel.contraction.op == "conv_weight_grad"
+        shape = _loops(axes, parallel, reduced, weights=of_weights)
         if shape is None:
             return None
-        outer, summed, at, taps = shape
-        inside = _at_position(selected.args[1], axes, {*outer, *summed})
-        if inside is None or not _fits(body[0], inside, axes, at, taps, summed):
+        outer, planes, at, taps = shape
+        inside = _at_position(selected.args[1], axes, {*outer, *planes})
+        summed, channels = (planes, ()) if of_weights else ((), planes)
+        if inside is None or not _fits(body[0], inside, axes, at, taps, planes, weights=of_weights):
+            return None
+        if _overlap(inside, outer, channels):
             return None
         if summed and not {*taps}.isdisjoint(x for x in subexpressions(other) if isinstance(x, Var)):
             return None
-        return _Windows(outer, summed, axes, at, taps, inside, other, first, body[0], epilogue)
+        return _Windows(outer, summed, channels, axes, at, taps, inside, other, first, body[0], epilogue)
 
     @property
     def strides(self) -> tuple[int, ...]:
-        return contiguous_strides(tuple(a.size for a in self.axes))
+        """Of the axes of the planes: channels, if there are any, come first."""
+        return contiguous_strides((*(v.extent for v in self.channels), *(a.size for a in self.axes)))
 
     def elements(self) -> tuple[Stmt, ...]:
         """An element for each window."""
@@ -189,12 +198,13 @@ class _Windows:
         return Const(0.0, self.acc.dtype)
 
     def _each_tap(self) -> Iterable[dict[str, Expr]]:
-        for place in product(*(range(v.extent) for v in self.taps)):
-            yield {v.name: Const(p) for v, p in zip(self.taps, place, strict=True)}
+        loops = (*self.channels, *self.taps)
+        for place in product(*(range(v.extent) for v in loops)):
+            yield {v.name: Const(p) for v, p in zip(loops, place, strict=True)}
 
     def _product(self, values: Values) -> Expr | None:
         """What is added up for an element of a window, if it lies on an element of the plane."""
-        places = [a.place(values) for a in self.axes]
+        places = [*(values[v.name] for v in self.channels), *(a.place(values) for a in self.axes)]
         if any(place is None for place in places):
             return None
         place = _sum((p, s) for p, s in zip(places, self.strides, strict=True) if p is not None)
@@ -203,15 +213,17 @@ class _Windows:
         return Call("mul", (element, other) if self.first else (other, element), self.acc.dtype)
 
     def _zeros(self) -> tuple[Stmt, ...]:
-        size = prod(a.size for a in self.axes)
+        size = prod(v.extent for v in self.channels) * prod(a.size for a in self.axes)
         return Scratch("window", self.acc.dtype, size), _filled("window", size, self._zero)
 
     def _copied(self) -> tuple[Stmt, ...]:
-        """The plane, put in the middle of the zeros."""
+        """The planes, put in the middle of the zeros."""
         variables = tuple(Var(f"at{k}", a.stop - a.start) for k, a in enumerate(self.axes))
-        place = _sum((ix.add(v, a.start), s) for v, a, s in zip(variables, self.axes, self.strides, strict=True))
+        moved = (*self.channels, *(ix.add(v, a.start) for v, a in zip(variables, self.axes, strict=True)))
+        place = _sum(zip(moved, self.strides, strict=True))
         where = {f"at{k}": ix.add(v, a.start) for k, (v, a) in enumerate(zip(variables, self.axes, strict=True))}
-        return nested(variables, (Store("window", place, put_in(self.inside, where)),), "parallel")
+        stores = (Store("window", place, put_in(self.inside, where)),)
+        return nested((*self.channels, *variables), stores, "parallel")
 
 
 def _filled(name: str, size: int, value: Const) -> Loop:
@@ -301,7 +313,7 @@ def _tests(condition: Expr) -> Iterable[Expr]:
 def _loops(
     axes: Sequence[_Axis], parallel: Sequence[Var], reduced: Sequence[Var], *, weights: bool
 ) -> tuple[tuple[Var, ...], tuple[Var, ...], tuple[Var, ...], tuple[Var, ...]] | None:
-    """Loops over planes, over planes that are summed up, over windows, and over elements of windows."""
+    """Loops over planes, over planes that are summed up, over windows, and over elements of windows in one plane."""
     n = len(axes)
     if not n or len(parallel) <= n or len(reduced) < n:
         return None
@@ -310,21 +322,33 @@ def _loops(
         return None
     outer, summed = tuple(parallel[:-n]), tuple(reduced[:-n])
     at, taps = reversed(ends) if weights else ends
-    if bool(summed) != weights or prod(v.extent for v in taps) > MOST_TAPS:
+    size = prod(v.extent for v in taps)
+    if size > MOST_TAPS or (weights and not summed):
+        return None
+    planes = tuple(v.extent for v in summed)
+    if planes and not weights and (is_varying(planes) or size * prod(planes) > MOST_TAPS_OF_PLANES):
         return None
     return outer, summed, at, taps
 
 
 def _fits(
-    acc: Acc, inside: Expr, axes: Sequence[_Axis], at: Sequence[Var], taps: Sequence[Var], summed: Sequence[Var]
-) -> bool:
-    most = MOST_BYTES_OF_WEIGHTS if summed else MOST_BYTES
-    lanes = prod(v.extent for v in taps) * at[-1].extent if summed else 0
-    size = (prod(a.size for a in axes) + lanes) * acc.dtype.itemsize
+    acc: Acc, inside: Expr, axes: Sequence[_Axis], at: Sequence[Var], taps: Sequence[Var], planes: Sequence[Var], *,
+    weights: bool,
+) -> bool:  # fmt: skip
+    most = MOST_BYTES_OF_WEIGHTS if weights else MOST_BYTES
+    lanes = prod(v.extent for v in taps) * at[-1].extent if weights else 0
+    count = 1 if weights else prod(v.extent for v in planes)
+    size = (count * prod(a.size for a in axes) + lanes) * acc.dtype.itemsize
     whole = all(a.start < a.stop for a in axes) and all(
-        a.by == 1 or (a.terms[v] == 1 and v.extent % a.by == 0 and not summed) for a, v in zip(axes, at, strict=True)
+        a.by == 1 or (a.terms[v] == 1 and v.extent % a.by == 0 and not weights) for a, v in zip(axes, at, strict=True)
     )
     return acc.dtype in (dt.float32, dt.float64) and inside.dtype is acc.dtype and whole and size <= most
+
+
+def _overlap(inside: Expr, outer: Sequence[Var], channels: Sequence[Var]) -> bool:
+    """Whether planes of windows are also those of other ones, as rows are of windows that no padding is above."""
+    every = (ix.terms_of(e.index)[0] for e in subexpressions(inside) if isinstance(e, Load))
+    return any(0 < terms.get(v, 0) < c.extent * terms.get(c, 0) for terms in every for v in outer for c in channels)
 
 
 def _at_position(e: Expr, axes: Sequence[_Axis], outer: set[Var]) -> Expr | None:
