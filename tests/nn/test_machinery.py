@@ -164,3 +164,27 @@ def test_adaptive_softmax_is_a_distribution():
     np.testing.assert_allclose(out.detach().numpy(), logp.detach().numpy()[np.arange(5), target.numpy()])
     assert loss.item() == pytest.approx(-out.mean().item())
     assert net.predict(x).equal(logp.argmax(1))
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_what_has_backward_hooks_lies_where_it_lay(compiled):
+    """Programs know a module's result again as the next one's argument by where it lies."""
+    first, second, places = nn.Linear(3, 4), nn.Tanh(), []
+    first.register_forward_hook(lambda module, args, result: places.append(result.data_ptr()) if not compiled else None)
+    second.register_forward_hook(lambda module, args, _: places.append(args[0].data_ptr()) if not compiled else None)
+    for module in (first, second):
+        module.register_full_backward_hook(lambda module, grads, outputs: None)
+    weight = first.weight.detach().clone()
+
+    def step(x):
+        first.zero_grad()
+        second(first(x)).sum().backward()
+        return first.weight.grad
+
+    run = tracec.compile(step) if compiled else step
+    x = tracec.arange(6.0).reshape(2, 3) / 10
+    found = [run(x).clone() for _ in range(2)]
+    reference = weight.clone().requires_grad_()
+    tracec.tanh(x @ reference.T + first.bias.detach()).sum().backward()
+    assert all(tracec.allclose(g, reference.grad) for g in found)
+    assert places[::2] == places[1::2]

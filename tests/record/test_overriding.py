@@ -284,3 +284,20 @@ def test_compiled_functions_take_them_as_they_are(logged):
 
 def test_functions_are_the_same_objects_everywhere():
     assert tracec.relu is F.relu and tracec.sum is tracec.functions.sum
+
+
+def test_classes_derived_from_containers_may_know_what_to_do_with_a_tensor():
+    class Several(tuple):
+        def __rmul__(self, other):
+            return Several(other * x for x in self)
+
+        def __radd__(self, other):
+            return Several(other + x for x in self)
+
+    many = Several((tracec.ones(2), tracec.arange(2.0)))
+    assert [x.tolist() for x in tracec.tensor(3.0) * many] == [[3.0, 3.0], [0.0, 3.0]]
+    assert [x.tolist() for x in tracec.tensor(3.0) + many] == [[4.0, 4.0], [3.0, 4.0]]
+    with pytest.raises(TypeError):
+        tracec.tensor(3.0) - many
+    with pytest.raises(TypeError, match="mul: takes tensors and numbers, tuple given"):
+        tracec.tensor(3.0) * (1.0, 2.0)

@@ -125,6 +125,8 @@ def _watched(
 ) -> tuple[Any, ...]:
     """The values; when the gradients of those at some places are known, a function is called with all of them."""
     given = [values[i] for i in places]
+    if len(given) == 1:
+        return _one_watched(values, places[0], seen)
     sizes = [math.prod(x.shape) for x in given]
 
     def apart(row: Tensor) -> tuple[Any, ...]:
@@ -146,3 +148,19 @@ def _watched(
     row.register_hook(hook)
     watched = apart(row)
     return tuple(watched[i] if i in places else v for i, v in enumerate(values))
+
+
+def _one_watched(
+    values: tuple[Any, ...], place: int, seen: Callable[[tuple[Any, ...]], tuple[Any, ...]]
+) -> tuple[Any, ...]:
+    """The same of one value, in the memory that it has: programs know a value again by where it lies."""
+    x = values[place]
+    watched = F.view_as(x, x)
+
+    def hook(grad: Tensor) -> Tensor:
+        changed = seen(tuple(grad if i == place else None for i in range(len(values))))
+        found: Tensor = changed[place]
+        return found.to(grad.dtype)
+
+    watched.register_hook(hook)
+    return tuple(watched if i == place else v for i, v in enumerate(values))

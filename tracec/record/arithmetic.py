@@ -28,7 +28,7 @@ _NONE: dict[str, Any] = {}
 _OPERANDS = (Cell, int, float, bool, complex, np.generic, np.ndarray)
 
 
-#: Types that know nothing of tensors. Others may know what to do with one.
+#: Types that know nothing of tensors. Others, classes derived from these among them, may know what to do with one.
 _NEVER = (list, tuple, dict, set, str, bytes, type(None))
 
 
@@ -39,7 +39,7 @@ def _refuse(name: str, a: Any, b: Any) -> Any:
         return operator(name, a, b)
     # Python itself compares with anything, and repeats sequences by integers.
     repeats = name == "mul" and tensor._array.size == 1 and tensor._array.dtype.kind in "biu"
-    if name in ("eq", "ne") or repeats or not isinstance(other, _NEVER):
+    if name in ("eq", "ne") or repeats or type(other) not in _NEVER:
         return NotImplemented
     raise ArgumentTypeError(
         f"{name}: takes tensors and numbers, {type(other).__name__} given",
