@@ -208,6 +208,22 @@ def test_gradients_outside_of_the_function():
     assert len(compiled.explain().recordings) == 2
 
 
+@pytest.mark.parametrize("view", [lambda y: y[:1], lambda y: y[0], lambda y: y.view(-1, 3)[:1], lambda y: y[2:4] * 1])
+def test_gradients_of_results_that_are_views(view):
+    """What a view looks at may be of another size, where the view itself is not."""
+
+    def first(x):
+        y = x * 2
+        return view(y)
+
+    compiled = tc.compile(first)
+    for n in (6, 9, 30, 5, 64, 81):
+        x, z = (tc.ones(n, 3).requires_grad_() for _ in range(2))
+        (compiled(x) * 1.5).sum().backward()
+        (first(z) * 1.5).sum().backward()
+        np.testing.assert_array_equal(x.grad.numpy(), z.grad.numpy())
+
+
 def test_gradients_that_are_added_to():
     """The first call finds none: what it does is not what the others do, whatever the size."""
 

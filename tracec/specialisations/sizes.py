@@ -60,7 +60,7 @@ class Resizing(Resized):
 
     def call(self, call: Call) -> Call:
         """A view step for these sizes."""
-        if not is_varying(call.params) and not is_varying(call.type.shape):
+        if not is_varying([v for _, v in call.params]) and not is_varying([t.shape for t in (*call.types, call.type)]):
             return call
         made = Call(call.op, self.number(call.params), tuple(map(self.type, call.types)), self.type(call.type))
         made.keywords = {k: settled(v) for k, v in made.params}
