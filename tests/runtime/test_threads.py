@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tracec.runtime.threads import ThreadChoice
+from tracec.runtime.threads import ThreadChoice, Threads
 
 #: Seconds of a call on both threads, of one while another program keeps a core busy, and on one thread.
 BOTH, KEPT_WAITING, ONE = 0.005, 0.080, 0.010
@@ -82,3 +82,30 @@ def test_several_threads_may_ask_before_times_are_noted():
         choice.note(threads, 0.01 if threads == 1 else 0.004)
     assert choice.next() in (1, 4)
     assert [choice.next() for _ in range(3)] == [4] * 3
+
+
+class Library:
+    """A program as it is loaded, of a name."""
+
+    def __init__(self, name: str, threads: int = 2) -> None:
+        self._name = name
+        self.omp_set_num_threads = self.omp_get_max_threads = Function(threads)
+
+
+class Function:
+    def __init__(self, result: int) -> None:
+        self.result = result
+
+    def __call__(self) -> int:
+        return self.result
+
+
+def test_the_same_code_for_other_sizes_makes_one_choice():
+    first, scale = Threads(Library("one")).choice(1000)
+    assert scale == 1
+    again, scale = Threads(Library("one")).choice(250)
+    assert again is first
+    assert scale == 4  # a call of a quarter of the work is taken for one of four times its time
+    assert Threads(Library("other")).choice(1000)[0] is not first
+    assert Threads(Library("one", 4)).choice(1000)[0] is not first
+    assert Threads(Library("one", 1)).choice(1000) is None

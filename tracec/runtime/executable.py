@@ -55,9 +55,10 @@ class Executable:
         else:
             steps = [_EagerStep(plan, p) if isinstance(p, LibraryCall) else symbol_address(library, p) for p in parts]
             invoke = partial(_in_turn, steps, invoke, seconds)
-        self._choice = None if threads is None else threads.choice()
+        work = sum(int(v.type.nbytes) for v in plan.values)
+        self._choice = None if threads is None else threads.choice(work)
         if threads is not None and self._choice is not None:
-            invoke = partial(self._timed, invoke, threads.set, self._choice)
+            invoke = partial(self._timed, invoke, threads.set, *self._choice)
         self._library = library
         self._invoke = invoke
         self._arena_bytes = int(plan.memory.peak_bytes)
@@ -135,6 +136,7 @@ class Executable:
         invoke: Invoke,
         set_threads: Callable[[int], object],
         choice: ThreadChoice,
+        scale: float,
         entry: int,
         inputs: list[Array],
         outputs: list[Array],
@@ -148,7 +150,7 @@ class Executable:
         try:
             invoke(entry, inputs, outputs, arena)
         finally:
-            choice.note(threads, perf_counter() - start)
+            choice.note(threads, (perf_counter() - start) * scale)
             if threads != choice.most:
                 set_threads(choice.most)
 

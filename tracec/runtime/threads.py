@@ -123,6 +123,11 @@ class ThreadChoice:
         return median(times) if times else float("inf")
 
 
+#: The choices of loaded programs, by their files, and how much the first of each file has to do.
+_CHOICES: dict[str, tuple[ThreadChoice, int]] = {}
+_MOST_KEPT = 256
+
+
 class Threads:
     """OpenMP's runtime, as a loaded program sees it.
 
@@ -131,6 +136,7 @@ class Threads:
     """
 
     def __init__(self, library: ctypes.CDLL) -> None:
+        self._name = library._name
         self._set = library.omp_set_num_threads
         self._set.argtypes, self._set.restype = [ctypes.c_int], None
         self._most = library.omp_get_max_threads
@@ -140,10 +146,25 @@ class Threads:
         """Let loops that this thread begins run on so many threads; on one where it has none beside it."""
         self._set(1 if Left.thread == get_ident() else count)
 
-    def choice(self) -> ThreadChoice | None:
-        """A choice to make; None where there is but one thread."""
+    def choice(self, work: int) -> tuple[ThreadChoice, float] | None:
+        """A choice to make, and of what its times are taken for one; None where there is but one thread.
+
+        The same code for other sizes makes one choice together: sizes may be others at each call, and then there would
+        be no second call to learn from. Times are as if all were of the first one's size.
+
+        Args:
+            work: How much a call has to do, beside others of the same code.
+        """
         most = int(self._most())
-        return ThreadChoice(most) if most > 1 else None
+        if most == 1:
+            return None
+        found = _CHOICES.pop(self._name, None)
+        if found is None or found[0].most != most:
+            found = ThreadChoice(most), work
+        _CHOICES[self._name] = found
+        if len(_CHOICES) > _MOST_KEPT:
+            _CHOICES.pop(next(iter(_CHOICES)), None)
+        return found[0], found[1] / max(work, 1)
 
 
 def threads_of(library: ctypes.CDLL) -> Threads | None:
