@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tracec.autotune import Choices, choices_of
 from tracec.build import NO_PLACE, Built, Runner, build, load
 from tracec.errors import DeviceError
+from tracec.ir.body import structure_of
+from tracec.ir.extent import Values
 from tracec.ir.forks import imported
 from tracec.ir.graph import Graph
 from tracec.options import Options
 from tracec.record.state import PROCESS
 from tracec.record.tensor import Tensor
 from tracec.runtime.cuda import arch_of, takes_clusters
+from tracec.specialisations.counted import Always, Made, OfCounts, counts_among, holds
 from tracec.specialisations.program import Program, build_program
 from tracec.specialisations.recorded import Recorded
 from tracec.specialisations.replay import Replay
 from tracec.specialisations.tree import TreeBuilder, apart
-
-if TYPE_CHECKING:
-    from tracec.specialisations.variants import AtSizes
+from tracec.specialisations.variants import AtSizes, Fitting, Prepared, graph_at
 
 DEFAULT_ARCH = "sm_90"
 
@@ -59,25 +60,58 @@ class ProgramBuilder:
             arch, left_out, choices = self.settings(target, graph, disabled)
             return build(part, target, arch, {}, left_out, choices)
 
-        def segment(part: Graph) -> Runner:
-            built = made(part) if sizes is None else sizes.segment(part, made)
+        def run_of(part: Graph, structure: Hashable, at: AtSizes | None) -> Runner:
+            built = made(part) if at is None else at.segment(part, structure, made)
             run = load(built, options.launcher, options.cuda_graph)
             lent = [k for k, v in enumerate(built.plan.outputs) if built.plan.values[v].place == "input"]
             return apart(run, lent) if lent else run
 
+        counted = AtSizes(Prepared(), {}, dict) if sizes is None else sizes
+
+        def segment(part: Graph, recorded: Recorded) -> Made[Runner]:
+            structure = structure_of(part)
+            symbols = counts_among(structure[1], recorded.recording.decisions)
+            if sizes is None and not symbols:
+                return Always(run_of(part, structure, None))
+
+            def fits(values: Values) -> bool:
+                return holds(recorded.conditions, values) and graph_at(part, values) is not None
+
+            return OfCounts(symbols, lambda counts: run_of(part, structure, counted.with_counts(counts, fits)))
+
         ends: dict[Hashable, Program] = {}
 
-        def end(recorded: Recorded) -> Replay:
+        def end(recorded: Recorded, counts: Values) -> Made[Replay]:
             """The program of the end of a way; ways of several lengths may end alike."""
             recording = recorded.recording
-            if sizes is not None or recorded.derivatives or recording.checks:
-                return self._replay(recorded, target, disabled, sizes)
+            if counts or sizes is not None:
+                return self._for_counts(recorded, counts, target, disabled, counted)
+            if recorded.derivatives or recording.checks:
+                return Always(self._replay(recorded, target, disabled))
             key = recording.graph.key(), tuple(recording.donations().items())
             if key not in ends:
                 ends[key] = build_program(recorded, target, *self.settings(target, recording.graph, disabled))
-            return replace(ends[key], recorded=recorded).load(options.launcher, options.cuda_graph)
+            return Always(replace(ends[key], recorded=recorded).load(options.launcher, options.cuda_graph))
 
         return TreeBuilder(segment, end)
+
+    def _for_counts(
+        self, recorded: Recorded, counts: Values, target: str, disabled: frozenset[str], sizes: AtSizes
+    ) -> Made[Replay]:
+        """The end of a path over symbols, made for some sizes; it is there for those that it was recorded with."""
+        fitting = Fitting(recorded, counts)
+
+        def fits(values: Values) -> bool:
+            return holds(recorded.conditions, values) and fitting(values) is not None
+
+        def at(values: Values) -> Replay | None:
+            found = fitting(sizes.with_values(values))
+            return None if found is None else self._replay(found, target, disabled, sizes.with_counts(values, fits))
+
+        ends = OfCounts(None, at)
+        if holds(recorded.conditions, sizes.with_values(counts)):
+            ends(sizes.with_values(counts))
+        return ends
 
     def program(self, graph: Graph, donate: Mapping[int, int]) -> Runner:
         """What runs in place of a graph by itself.

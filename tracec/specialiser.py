@@ -20,12 +20,14 @@ from tracec.options import RUN_AGAIN, Options
 from tracec.program_builder import ProgramBuilder, check_devices
 from tracec.progress import Clock, timing
 from tracec.record import promote
+from tracec.record.counts import Counts
 from tracec.record.state import PROCESS, STATE
 from tracec.record.tensor import Tensor
 from tracec.record.unfolding import Unfolding
 from tracec.recording_lock import NAMES
 from tracec.specialisations.aliasing import sharing
 from tracec.specialisations.building import Building, Known
+from tracec.specialisations.compared import Shapes
 from tracec.specialisations.dynamic_shapes import DynamicShapes
 from tracec.specialisations.environment import Environment
 from tracec.specialisations.flattening import FlattenedClasses
@@ -37,7 +39,6 @@ from tracec.specialisations.printed import printed_before
 from tracec.specialisations.proxies import Proxies
 from tracec.specialisations.recorded import CallToRecord, Recorded, Refused, record
 from tracec.specialisations.specialisation import Call, Specialisation, drawn_out
-from tracec.specialisations.variants import Shapes
 from tracec.specialisations.watching import SetupCalls, Watch
 
 #: To a function that keeps its results, what stands in for a size is another key than the size itself.
@@ -67,10 +68,11 @@ class Specialiser:
         self._watch = Watch(self._flattened.held)
         self._setup_calls = SetupCalls(self._watch, lambda key: without_sizes(key)[0])
         self._builder = ProgramBuilder(options)
-        self._sizes = DynamicShapes(options.dynamic, self._builder)
+        self._counts = Counts(options.dynamic)
+        self._sizes = DynamicShapes(options.dynamic, self._builder, self._counts)
         self._unfolding = Unfolding(never=options.fullgraph)
         self._lazy = LazyRunner(self.fn, self._name, self._builder.program, options.background)
-        self._building = Building(self._name, self._builder, self._known, options.fullgraph)
+        self._building = Building(self._name, self._builder, self._known, options.fullgraph, self._counts)
         self._verification = self._builder.verification(self.fn) if options.verifies else None
 
     def _parts(self, call: Call) -> tuple[Part, ...]:
@@ -127,6 +129,7 @@ class Specialiser:
         to_record = CallToRecord(
             self.fn, call.args, call.kwargs, arguments, surroundings, keep=lasting, proxies=proxies,
             sizes=proxies.shapes(symbols, arguments, len(call.tensors)), unfolding=self._unfolding,
+            counts=None if surroundings.keeps_each or not (symbols or self._counts.vary) else self._counts,
         )  # fmt: skip
         try:
             recorded = record(to_record)

@@ -171,7 +171,7 @@ def _failures(specialisation: Specialisation, tensors: Sequence[Any], numbers: S
     replay = specialisation.replay
     if failed or replay is None:
         return failed
-    ends = [leaf.replay for leaf in replay.leaves] if isinstance(replay, Tree) else [replay]
+    ends = replay.leaves if isinstance(replay, Tree) else [replay]
     present = around.present()
     if present is None:
         return []

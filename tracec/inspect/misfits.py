@@ -8,15 +8,16 @@ from typing import Any
 from tracec.inspect.explanation import written
 from tracec.record.cell import Cell
 from tracec.record.recording import hooks_of
+from tracec.specialisations.branches import Leaf
 from tracec.specialisations.guards import Change, steps_key
 from tracec.specialisations.replay import Replay
 
 
-def misfits(replay: Replay, arguments: Sequence[Any], names: Mapping[int, str]) -> list[Change]:
+def misfits(replay: Replay | Leaf, arguments: Sequence[Any], names: Mapping[int, str]) -> list[Change]:
     """What is otherwise than a program needs.
 
     Args:
-        replay: The program.
+        replay: The program, or the end of a path.
         arguments: The tensors of the call.
         names: Names of tensors that the function reads around it, by identity.
     """

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tracec.ir.body import Body
 from tracec.ir.dtype import DType
-from tracec.ir.extent import Extent, Ratio, Values, at, is_varying, plain
+from tracec.ir.extent import Extent, Ratio, Values, at, plain
 from tracec.ir.graph import Graph, topological
 from tracec.ir.node import Node
 from tracec.ir.source import Source
@@ -15,6 +17,10 @@ from tracec.ir.types import TensorType
 
 if TYPE_CHECKING:
     from tracec.ir.kernel import Kernel
+
+
+#: Types of parameters that depend on no sizes.
+_FIXED = frozenset({int, float, bool, str, type(None), DType})
 
 
 class Resized:
@@ -28,14 +34,30 @@ class Resized:
         self.values = values
         self.nodes: dict[Node, Node] = {}
         self._bodies: dict[Body, Body] = {}
+        #: Most formulas occur many times.
+        self._numbers: dict[Any, Any] = {}
 
     def number(self, x: Any) -> Any:
-        """A parameter for these sizes."""
+        """A parameter for these sizes: the same object where it does not depend on them."""
+        cls = type(x)
+        if cls is tuple:
+            parts = [self.number(v) for v in x]
+            return x if _same(parts, x) else tuple(parts)
+        if cls in _FIXED:
+            return x
         if isinstance(x, (Extent, Ratio)):
-            return at(x, self.values)
+            key = cls, x.form if isinstance(x, Extent) else x.tree
+            found = self._numbers.get(key)
+            if found is None:
+                found = self._numbers[key] = self.size(x)
+            return found
         if isinstance(x, Body):
             return self.body(x) if x.symbols else x
-        return tuple(map(self.number, x)) if type(x) is tuple else x
+        return x
+
+    def size(self, x: Any) -> Any:
+        """A number with a formula for these sizes."""
+        return at(x, self.values)
 
     def body(self, body: Body) -> Body:
         """A body for these sizes."""
@@ -46,22 +68,31 @@ class Resized:
 
     def type(self, t: TensorType) -> TensorType:
         """A type for these sizes."""
-        return t.with_shape(map(self.number, t.shape)) if is_varying(t.shape) else t
+        shape = self.number(t.shape)
+        return t if shape is t.shape else TensorType(t.dtype, shape, t.device)
 
     def graph(self, graph: Graph) -> Graph:
-        """A graph for these sizes."""
+        """A graph for these sizes; the same one where it does not depend on them."""
         for node in (*graph.inputs, *topological(graph.outputs)):
             self.node(node)
-        inputs, outputs = (tuple(map(self.nodes.__getitem__, part)) for part in (graph.inputs, graph.outputs))
-        return Graph(inputs, outputs, graph.name)
+        inputs, outputs = ([self.nodes[n] for n in part] for part in (graph.inputs, graph.outputs))
+        if _same(inputs, graph.inputs) and _same(outputs, graph.outputs):
+            return graph
+        return Graph(tuple(inputs), tuple(outputs), graph.name)
 
     def node(self, node: Node) -> Node:
-        """A node whose operands are known."""
+        """A node whose operands are known; the same one where it does not depend on sizes."""
         known = self.nodes.get(node)
         if known is None:
-            inputs = tuple(map(self.nodes.__getitem__, node.inputs))
-            params = tuple((k, self.number(v)) for k, v in node.params)
-            known = replace(node, inputs=inputs, params=params, type=self.type(node.type))
+            inputs, params = [self.nodes[n] for n in node.inputs], node.params
+            values = [self.number(v) for _, v in params]
+            if not _same(values, [v for _, v in params]):
+                params = tuple([(k, v) for (k, _), v in zip(params, values, strict=True)])
+            type_ = self.type(node.type)
+            if params is node.params and type_ is node.type and _same(inputs, node.inputs):
+                known = node
+            else:
+                known = Node(node.op, tuple(inputs), params, type_, node.source, node.origin)
             self.nodes[node] = known
         return known
 
@@ -94,9 +125,18 @@ class Settled(Resized):
 class Plain(Resized):
     """Graphs for some sizes, without formulas."""
 
-    def number(self, x: Any) -> Any:
-        """A parameter for these sizes, without formulas."""
-        return settled(super().number(x))
+    def size(self, x: Any) -> Any:
+        """A number with a formula for these sizes, without it."""
+        return plain(super().size(x))
+
+    def body(self, body: Body) -> Body:
+        """A body for these sizes, without formulas."""
+        return settled(super().body(body))  # type: ignore[no-any-return]
+
+
+def _same(one: Sequence[Any], other: Sequence[Any]) -> bool:
+    """Whether these are the very same objects."""
+    return all(map(operator.is_, one, other))
 
 
 def settled(value: Any) -> Any:

@@ -52,7 +52,7 @@ def nonzero_positions(mask: Any) -> list[Any]:
     """For each axis the positions of the elements that are not zero; how many there are is read off the values.
 
     They are rows of one tensor. A recorded function is recorded for how many there are: where there are as many, it is
-    the same program.
+    the same program, and where that keeps changing, how many there are is a symbol of the program.
     """
     if STATE.recorder is None:
         xp = module(mask._device)
@@ -60,8 +60,8 @@ def nonzero_positions(mask: Any) -> list[Any]:
         return [get_item(rows, k) for k in range(mask._array.ndim)]
     held = mask if mask._array.dtype == np.bool_ else ops.ne(mask, 0)
     total = ops.sum(ops.cast(held, dtype=dt.int64), axes=tuple(range(mask._array.ndim)))
-    STATE.recorder.decide(total, to_device(settled(total._array), "cpu"), "nonzero")
-    rows = ops.positions(mask, count=int(total._array))
+    count = STATE.recorder.count_of(mask, total, to_device(settled(total._array), "cpu"))
+    rows = ops.positions(mask, count=count)
     return [get_item(rows, k) for k in range(mask._array.ndim)]
 
 

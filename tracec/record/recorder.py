@@ -21,7 +21,7 @@ import numpy as np
 from tracec.errors import ArgumentTypeError, RecordError
 from tracec.ir.expression import Expression
 from tracec.ir.expression import constant as kept
-from tracec.ir.extent import Condition, noting, plain
+from tracec.ir.extent import Condition, noting, plain, symbolic
 from tracec.ir.graph import Graph
 from tracec.ir.node import Node, constant, current_origin, current_source, input_node
 from tracec.ir.number import WATCH, Number
@@ -31,6 +31,7 @@ from tracec.record.backend import META, module
 from tracec.record.call import Call, call_node, view_call
 from tracec.record.cell import Beside, Cell, Constant, Storage, type_of
 from tracec.record.check import Requirement
+from tracec.record.counts import Counts
 from tracec.record.meta import MetaArray
 from tracec.record.numbers import Numbers
 from tracec.record.opaque import SIZED, Opaque
@@ -64,6 +65,7 @@ class Recorder(Outcome):
         arguments: Tensors that the recorded function is given: inputs that are found by position.
         name: Name of the graph.
         sizes: Shapes of the arguments with formulas over the sizes that vary from call to call, if any do.
+        counts: Symbols for how many elements of masks hold, where that varies.
 
     Attributes:
         sizes: The same by position, and shapes of arguments that were added.
@@ -72,11 +74,14 @@ class Recorder(Outcome):
     """
 
     def __init__(
-        self, arguments: Sequence[Tensor] = (), name: str = "graph", sizes: Sequence[Shape] | None = None
-    ) -> None:
+        self, arguments: Sequence[Tensor] = (), name: str = "graph", sizes: Sequence[Shape] | None = None,
+        counts: Counts | None = None,
+    ) -> None:  # fmt: skip
         self.arguments = tuple(arguments)
         self.name = name
-        self.sizes = None if sizes is None else dict(enumerate(sizes))
+        self.counts = counts
+        self.sizes = None if sizes is None and counts is None else dict(enumerate(sizes or ()))
+        self._counts: dict[Node, int] = {}
         self.conditions: dict[Condition, Source | None] = {}
         self.calls: dict[Any, Call] = {}
         self._noting: Any = nullcontext()
@@ -332,6 +337,28 @@ class Recorder(Outcome):
         self.decisions.append(Decision(self.node_of(x), np.array(array), how))
         if how == "numpy":
             self._given.append((array, self.decisions[-1]))
+
+    def count_of(self, mask: Any, total: Any, array: Any) -> int:
+        """Note that the function asked how many elements of a mask hold.
+
+        Args:
+            mask: The mask.
+            total: How many hold.
+            array: The array of that.
+
+        Returns:
+            As many; with a symbol, where there may be another number at the next call.
+        """
+        of = self.node_of(mask)
+        known = self._counts.get(of)
+        if known is None:
+            known = value = int(array)
+            symbol = None if self.counts is None else self.counts.symbol(len(self._counts), value, of)
+            self.decisions.append(Decision(self.node_of(total), np.array(array), "nonzero", size=symbol))
+            if symbol is not None:
+                known = symbolic(symbol, value)
+            self._counts[of] = known
+        return known
 
     def number_of(self, x: Any, value: int | float) -> Number:
         """The only element of a tensor, which may be another one at the next call."""

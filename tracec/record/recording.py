@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tracec.ir.expression import Expression
+from tracec.ir.extent import Symbol
 from tracec.ir.graph import Graph
 from tracec.ir.node import Node
 from tracec.ir.number import Float, Integer
@@ -33,6 +34,7 @@ class Decision(NamedTuple):
         how: ``item``, ``bool``, ``numpy``, ``print``, ``nonzero``, …; ``number`` where an expression was asked for.
         expression: What was asked for, where that was computed from values that are numbers.
         symbols: The symbols in it that are values of nodes, and the nodes.
+        size: The symbol that a count stands for as a size, where it may be another one at the next call.
     """
 
     node: Node
@@ -40,6 +42,7 @@ class Decision(NamedTuple):
     how: str
     expression: Expression | None = None
     symbols: tuple[tuple[int, Node], ...] = ()
+    size: Symbol | None = None
 
     @property
     def nodes(self) -> tuple[Node, ...]:

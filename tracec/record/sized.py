@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tracec.ir.extent import Condition, form_of, is_varying, noting, plain, symbolic, symbols_of
+from tracec.ir.extent import Condition, form_of, is_varying, noting, plain
 from tracec.ir.node import Node, current_source
 from tracec.ir.source import Source
 from tracec.ir.types import Shape
@@ -26,6 +26,8 @@ class Sized:
     arguments: tuple[Any, ...]
     sizes: dict[int, Shape] | None
     conditions: dict[Condition, Source | None]
+    #: Masks whose elements were counted → how many held.
+    _counts: dict[Node, int]
 
     if TYPE_CHECKING:
 
@@ -60,8 +62,9 @@ class Sized:
 
     def fix_sizes(self) -> None:
         """Let the recording hold for the present sizes alone, from here on."""
-        for symbol in {s for shape in (self.sizes or {}).values() for size in shape for s in symbols_of(form_of(size))}:
-            condition = Condition("==", form_of(symbolic(symbol)), form_of(symbol.value), True)
+        sizes = (*(size for shape in (self.sizes or {}).values() for size in shape), *self._counts.values())
+        for size in filter(is_varying, sizes):
+            condition = Condition("==", form_of(size), form_of(plain(size)), True)
             self.conditions.setdefault(condition, current_source())
 
     def add_argument(self, x: Tensor, like: Tensor) -> None:

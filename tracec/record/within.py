@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tracec.record.cell import Cell, Storage
 from tracec.record.state import STATE
@@ -23,6 +23,11 @@ class Within:
     #: Who was told, what moved, and how saved values were kept: once for each time that it is open.
     _around: list[tuple[Any, Any, Any]]
     _inside: Any
+
+    if TYPE_CHECKING:
+
+        def decide(self, x: Any, array: Any, how: str) -> None:
+            """Note that the function asked for values."""
 
     def _open(self) -> None:
         """Take the place of what is around."""
@@ -56,6 +61,11 @@ class Within:
         with self.outside() as recorder:
             if recorder is not None:
                 recorder.fix_sizes()
+
+    def count_of(self, mask: Cell, total: Cell, array: Any) -> int:
+        """Note that the function asked how many elements of a mask hold: as many as now, at each call."""
+        self.decide(total, array, "nonzero")
+        return int(array)
 
     def adopt(self, x: Cell, from_array: bool) -> None:
         """Take in a tensor that the function makes: the same for all examples, or in every run."""

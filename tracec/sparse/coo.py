@@ -95,7 +95,8 @@ class SparseTensor(Composite):
 
     def _nnz(self) -> int:
         """How many elements, or blocks of them, are stored."""
-        return int(self._places[0].shape[1])
+        stored: int = self._places[0].shape[1]
+        return stored
 
     def sparse_dim(self) -> int:
         """Number of sparse axes."""

@@ -16,7 +16,7 @@ What a call depends on
 What changes from call to call, and becomes an input
     watching, proxies, scalars                  numbers and tensors in guarded places; proxies for them while recording
     append_only                                 lists that are only added to
-    dynamic_shapes, variants, sizes             symbolic sizes: one recording, and one machine code, for many sizes
+    dynamic_shapes, variants, sizes, compared   symbolic sizes: one recording, and one machine code, for many sizes
     shims, calls, draws                         C functions and random generators that would read a proxy unseen
 One recording
     recorded, derivatives                       a run of the function under a recorder; backward programs of its results
@@ -28,5 +28,6 @@ Running it
     checks, device_checks                       conditions on values: before a program, in it, and later, of a GPU's
     replay, inputs, results, histories          a program in the function's place: inputs, results, their gradients
     tree, branches, paths                       data-dependent branches: a tree of programs, chosen by values
+    counted                                     sizes that values decide, as symbols of the paths behind them
     lazy, segments                              functions that no program can stand in for: lazy evaluation by segments
 """

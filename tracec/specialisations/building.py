@@ -12,6 +12,7 @@ from tracec.ir.source import caller, collecting, warn, warn_at
 from tracec.options import RUN_AGAIN
 from tracec.program_builder import ProgramBuilder
 from tracec.progress import progress
+from tracec.record.counts import Counts
 from tracec.specialisations.fast_path import FastPath
 from tracec.specialisations.paths import open_decisions
 from tracec.specialisations.recorded import Recorded
@@ -54,10 +55,12 @@ class Building:
         builder: What makes programs.
         known: The specialisations of the function.
         fullgraph: Whether a function that cannot be compiled raises.
+        counts: The function's counts.
     """
 
-    def __init__(self, name: str, builder: ProgramBuilder, known: Known, fullgraph: bool) -> None:
+    def __init__(self, name: str, builder: ProgramBuilder, known: Known, fullgraph: bool, counts: Counts) -> None:
         self._name, self._builder, self._known, self._fullgraph = name, builder, known, fullgraph
+        self._counts = counts
         self._jobs: list[Job] = []
         self._entering = Turn()
         self._growing = Turn()
@@ -98,7 +101,7 @@ class Building:
                 trees[0].surroundings.guard_print_options(made.surroundings.asked)
                 made = trees[0]
             else:
-                made.replay = Tree(self._builder.tree_builder(recording.graph), recorded.numbers)
+                made.replay = Tree(self._builder.tree_builder(recording.graph), recorded.numbers, self._counts)
                 self._known.keep(key, made)
         if later:
             self._build_later(key, made, recorded)
@@ -113,7 +116,7 @@ class Building:
             if made not in self._known.get(key, ()):
                 self._known.keep(key, made)
             return
-        full = tree.grow(recorded)
+        full = tree.grow(recorded, made.surroundings)
         if full is not None:
             if not tree.is_full:
                 warn(f"{made.graph.name}: {full}; calls that take other paths are {RUN_AGAIN}")

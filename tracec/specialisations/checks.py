@@ -17,7 +17,7 @@ from tracec.build import Runner
 from tracec.errors import TracecError
 from tracec.ir.body import Body
 from tracec.ir.evaluate import evaluate
-from tracec.ir.extent import formula_key, is_varying
+from tracec.ir.extent import formula_key, is_varying, like
 from tracec.ir.graph import Graph, topological
 from tracec.ir.lower import HostCall, Structured
 from tracec.ir.node import Node, input_node, is_input, made_from
@@ -228,4 +228,6 @@ def _holds(check: Check) -> bool:
         node = node.inputs[0]
     if bounds is None or node.op.name not in POSITIONS:
         return False
-    return bounds[0] <= 0 and node.inputs[0].shape[node.param("axis")] <= bounds[1] + 1
+    size, most = node.inputs[0].shape[node.param("axis")], bounds[1] + 1
+    # Sizes that vary may be those of another call here: what holds for these need not hold for others.
+    return bool(bounds[0] <= 0) and (like(size, most) if is_varying((size, most)) else bool(size <= most))

@@ -20,13 +20,16 @@ from typing import Any
 from tracec.inspect.arguments import Part
 from tracec.ir.extent import Condition, Extent, Symbol, Values, at, is_varying, symbolic, symbols_of, text
 from tracec.program_builder import ProgramBuilder
+from tracec.record.counts import Counts
+from tracec.specialisations.compared import Known, Shapes, counts_in
+from tracec.specialisations.counted import without_counts
 from tracec.specialisations.keys import without_sizes
 from tracec.specialisations.paths import open_decisions
 from tracec.specialisations.recorded import Recorded
 from tracec.specialisations.sizes import fixed_sizes, plain_value
 from tracec.specialisations.specialisation import Specialisation
 from tracec.specialisations.tree import Tree
-from tracec.specialisations.variants import AtSizes, Known, Prepared, Shapes, Variant, values_of
+from tracec.specialisations.variants import AtSizes, Prepared, Variant, values_of
 
 #: Recordings of one family.
 MOST = 8
@@ -135,11 +138,13 @@ class DynamicShapes:
     Args:
         dynamic: Whether sizes are symbols: True from the first call on, False never, None where they differ.
         builder: Builds programs.
+        counts: The function's counts.
     """
 
-    def __init__(self, dynamic: bool | None, builder: ProgramBuilder) -> None:
+    def __init__(self, dynamic: bool | None, builder: ProgramBuilder, counts: Counts) -> None:
         self.dynamic = dynamic
         self._builder = builder
+        self._counts = counts
         self.families: dict[Hashable, Family] = {}
         self._served: deque[tuple[Hashable, Specialisation]] = deque()
         #: Whether some recording serves many sizes.
@@ -208,7 +213,7 @@ class DynamicShapes:
             family.seen.append(shapes)
         if symbols is None:
             if recorded.eager is None and len(family.known) < MOST:
-                family.known.append(Known(recorded, shapes, made))
+                family.known.append(Known(recorded, shapes, made.surroundings))
             return recorded, None
         values = values_of(symbols, shapes)
         if recorded.eager is not None or values is None:
@@ -218,36 +223,36 @@ class DynamicShapes:
         )
         if asked is not None:
             family.fix(symbols, f"the function asks for the values of {asked.type}, made at {asked.source}")
-        elif not family.specialise(symbols, values, recorded.conditions):
-            variant = Variant(symbols, shapes, recorded, made, family.prepared(symbols))
+        elif not family.specialise(symbols, values, without_counts(recorded.conditions, recorded.recording.decisions)):
+            variant = Variant(symbols, shapes, replace(recorded, own=values), made, family.prepared(symbols))
             why = self._compared(family, variant)
             if why is None:
                 found = self.serve(key, variant, values, made.kept, made.parts, fitting)
                 if found is not None:
-                    return replace(recorded, out=plain_value(recorded.out, values)), found
+                    return replace(recorded, out=plain_value(recorded.out, {**values, **variant.counts})), found
             else:
                 family.fix(symbols, f"what is recorded for different sizes differs: {why}")
         return fixed_sizes(recorded), None
 
     def _compared(self, family: Family, variant: Variant) -> str | None:
         """Why a new variant does not hold; None where it does, or where that is to be seen."""
-        mine = variant.known(variant.sizes)
-        for older in [v for v in family.variants if not v.trusted]:  # which waited for a recording of other sizes
-            theirs = None if older.sizes == variant.sizes else older.known(variant.sizes)
+        decisions = open_decisions(variant.recorded.recording.decisions)
+        mine = variant.known(variant.sizes, decisions)
+        for older in [v for v in family.variants if not v.is_certain]:  # which waited for another recording
+            theirs = None if older.was_for(variant) else older.known(variant.sizes, decisions)
             if mine is not None and theirs is not None and theirs.compares_with(mine):
                 family.variants.remove(older)
                 why = theirs.difference(mine)
                 if why is not None:
                     return why
-                variant.trusted = True
-        for known in () if variant.trusted else family.known:
-            mine = None if known.shapes == variant.sizes else variant.known(known.shapes)
+                variant.trust(older.sizes, older.counts)
+        for known in () if variant.is_certain else family.known:
+            mine = variant.known(known.shapes, known.decisions)
             if mine is not None and known.compares_with(mine):
                 why = known.difference(mine)
                 if why is not None:
                     return why
-                variant.trusted = True
-                break
+                variant.trust(known.shapes, counts_in(known.decisions, decisions) or {})
         family.variants.append(variant)
         self.any = True
         return None
@@ -267,28 +272,49 @@ class DynamicShapes:
             fitting: What there is for the key already, and may be used: a tree among them gets the path that it lacks.
         """
         family, shapes = self.family(key)
-        sizes = AtSizes(variant, values, partial(variant.typical, values, family.seen))
-        recorded = variant.at(values)
-        if recorded is None:
+        sizes = AtSizes(variant.prepared, values, partial(variant.typical, values, family.seen))
+        made = _served_by(variant, kept, parts)
+        try:
+            served = (self._tree if variant.asks else self._alone)(made, variant, values, sizes, fitting)
+        except ArithmeticError:  # a number has no value for these sizes, which the function itself will raise
+            served = None
+        if served is None:
             family.variants.remove(variant)
             family.fix(variant.shapes, "operators do not agree on other sizes")
             return None
-        if not variant.asks:
-            found = _served_by(variant, recorded, kept, parts)
-            found.replay = self._builder.replay(recorded, found.disabled, sizes)
-            return found
+        if variant.asks:
+            self._grow(served, variant, [v for v in family.variants if v is variant or v.serves(shapes)])
+        return served
+
+    def _alone(
+        self, made: Specialisation, variant: Variant, values: Values, sizes: AtSizes, _: Sequence[Specialisation]
+    ) -> Specialisation | None:
+        """A recording that asks for no values, with its program; None where its operators do not agree."""
+        recorded = variant.fitting(values)
+        if recorded is None:
+            return None
+        made.replay = self._builder.replay(recorded, made.disabled, sizes)
+        return made
+
+    def _tree(
+        self, made: Specialisation, variant: Variant, values: Values, sizes: AtSizes, fitting: Sequence[Specialisation]
+    ) -> Specialisation:
+        """The tree that a recording is a path of: one that fits, or a new one."""
         tree = next((s for s in fitting if s.variants and variant.goes_with(s.variants[0])), None)
-        if tree is None:
-            tree = _served_by(variant, recorded, kept, parts)
-            tree.replay = Tree(self._builder.tree_builder(recorded.recording.graph, sizes), recorded.numbers)
-            tree.variants = []
-        for other in [v for v in family.variants if v.goes_with(variant) and v not in tree.variants]:
-            if other is variant or other.serves(shapes):
-                path = recorded if other is variant else other.at(values)
-                if path is not None and isinstance(tree.replay, Tree):
-                    tree.replay.grow(path)
-                    tree.variants.append(other)
-        return tree
+        if tree is not None:
+            return tree
+        numbers = variant.recorded.numbers_at(values)
+        made.variants = []
+        made.replay = Tree(self._builder.tree_builder(made.graph, sizes), numbers, self._counts, values)
+        return made
+
+    @staticmethod
+    def _grow(tree: Specialisation, variant: Variant, paths: Sequence[Variant]) -> None:
+        """Give a tree the paths that it lacks."""
+        for path in paths:
+            if isinstance(tree.replay, Tree) and path.goes_with(variant) and path not in tree.variants:
+                tree.replay.grow(path.recorded, path.made.surroundings, path.trusts_counts or not path.counts)
+                tree.variants.append(path)
 
     def keep(self, known: dict[Hashable, list[Specialisation]], key: Hashable, made: Specialisation) -> None:
         """Enter what serves a size; of many, what was entered first goes, and is made anew when it is asked for."""
@@ -301,6 +327,8 @@ class DynamicShapes:
     def describe(self) -> list[str]:
         """What is known of sizes, in words."""
         lines = []
+        if self._counts.why_not is not None and self.dynamic is not False:
+            lines.append(f"counts are as recorded: {self._counts.why_not}")
         for family in self.families.values():
             for prepared in dict.fromkeys(v.prepared for v in family.variants):
                 paths = [v for v in family.variants if v.prepared is prepared]
@@ -316,9 +344,9 @@ class DynamicShapes:
         return lines
 
 
-def _served_by(variant: Variant, recorded: Recorded, kept: list[Any], parts: tuple[Part, ...]) -> Specialisation:
+def _served_by(variant: Variant, kept: list[Any], parts: tuple[Part, ...]) -> Specialisation:
     """A case of a recording for many sizes, without its program."""
     made = variant.made
-    found = Specialisation(recorded.recording.graph, made.surroundings, kept, parts, made.disabled)
+    found = Specialisation(variant.recorded.recording.graph, made.surroundings, kept, parts, made.disabled)
     found.variants = [variant]
     return found

@@ -14,8 +14,8 @@ import numpy as np
 
 from tracec.errors import RecordError
 from tracec.ir.conditions import noting
-from tracec.ir.expression import Expression, compile_numbers
-from tracec.ir.extent import formula_key
+from tracec.ir.expression import Expression
+from tracec.ir.extent import Values, formula_key
 from tracec.ir.graph import Graph, substitute, topological, topological_until
 from tracec.ir.node import Node, constant, input_node, is_input
 from tracec.ir.types import TensorType
@@ -24,6 +24,7 @@ from tracec.record.cell import Constant, new_tensor
 from tracec.record.numbers import array_of
 from tracec.record.recording import Decision, Lifted, Recording
 from tracec.record.tensor import Tensor
+from tracec.specialisations.counted import evaluator
 from tracec.specialisations.recorded import Recorded, asks
 
 _VIEWS = frozenset({"reshape", "transpose", "expand", "slice", "flip"})
@@ -114,7 +115,7 @@ def open_decisions(decisions: Sequence[Decision]) -> list[Decision]:
     found: list[Decision] = []
     settled: set[Any] = set()
     for d in decisions:
-        same = d.node, d.how, d.expression
+        same = d.node, d.how, d.expression, d.size
         if same not in settled and any(map(is_input, topological(d.nodes))):
             settled.add(same)
             found.append(d)
@@ -191,13 +192,14 @@ class LateNumbers:
         for expression, type_ in scalars:
             expressions.append(expression)
             self.types.append(type_)
-        self._evaluate = compile_numbers((), expressions) if expressions else None
+        self._evaluate = evaluator(expressions) if expressions else None
 
-    def __call__(self, symbols: Mapping[int, Any]) -> list[Tensor] | None:
-        """The inputs, given the values of symbols; None where Python refuses to compute one."""
+    def __call__(self, symbols: Mapping[int, Any], sizes: Values) -> list[Tensor] | None:
+        """The inputs, given the values of symbols, and counts; None where Python refuses to compute one."""
         if self._evaluate is None:
             return []
-        values = self._evaluate(symbols)
+        evaluate = self._evaluate(sizes)
+        values = None if evaluate is None else evaluate(symbols)
         if values is None:
             return None
         return [new_tensor(array_of(v, t)) for v, t in zip(values, self.types, strict=True)]

@@ -12,10 +12,11 @@ from typing import Any, NoReturn
 
 from tracec.errors import RecordError
 from tracec.ir.dtype import DType
-from tracec.ir.extent import Condition
+from tracec.ir.extent import Condition, Values
 from tracec.ir.source import Source
 from tracec.ir.types import Shape
 from tracec.record.cell import Storage
+from tracec.record.counts import Counts
 from tracec.record.inplace_views import look_again
 from tracec.record.recorder import Recorder
 from tracec.record.recording import Decision, Recording, find_tensors, marks_of
@@ -53,6 +54,8 @@ class Recorded:
         left: What the function left in places around it, whose values follow the results in ``out`` then.
         given: What the function returned, as it is for the caller.
         put: The values that the function left in places, as they are there.
+        own: What the symbols in the sizes of arguments were.
+        like: The recording whose program it is given; see `tracec.specialisations.sizes.fitted`.
     """
 
     recording: Recording
@@ -67,6 +70,12 @@ class Recorded:
     left: Effects | None = None
     given: Any = None
     put: tuple[Any, ...] = ()
+    own: Values = field(default_factory=dict)
+    like: Recorded | None = None
+
+    def numbers_at(self, sizes: Values) -> Scalars | None:
+        """The numbers that a program for some sizes is given."""
+        return None if self.numbers is None else self.numbers.at_sizes(sizes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,6 +93,7 @@ class CallToRecord:
         proxies: The numbers that are watched.
         sizes: Shapes of ``arguments`` with symbols for sizes that vary from call to call.
         unfolding: What is known of its loops and branches.
+        counts: Symbols for how many elements of masks hold, where that varies from call to call.
     """
 
     fn: Callable[..., Any]
@@ -96,6 +106,7 @@ class CallToRecord:
     proxies: Proxies | None = None
     sizes: Sequence[Shape] | None = None
     unfolding: Unfolding = field(default_factory=Unfolding)
+    counts: Counts | None = None
 
     @property
     def has_numbers(self) -> bool:
@@ -163,7 +174,7 @@ class _Run:
         self._call, self._numbers = call, numbers
         self._surroundings, self._unfolding = call.surroundings, call.unfolding
         name = getattr(fn, "__name__", type(fn).__name__).strip("<>")
-        self._recorder = Recorder(call.arguments, name, call.sizes)
+        self._recorder = Recorder(call.arguments, name, call.sizes, call.counts)
         self._recorder.gives_numbers = numbers == _ALL
         self._recorder.gives_plain_sizes = numbers == _NONE
         self._recorder.unfolding = call.unfolding

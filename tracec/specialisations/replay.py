@@ -79,7 +79,7 @@ class Replay:
         self._inputs = tuple(recording.inputs[i] for i in inputs)
         self.surroundings = recording.surroundings
         here = {id(t): k for k, t in enumerate(recorded.arguments)}
-        self._checks = Checks(recording.checks, recording.graph.inputs)
+        self._checks = Checks(recording.checks, [v.node for v in recording.inputs])
         self._has_checks = bool(self._checks)
         #: Whether a call may end before anything is written, so that what was drawn for it is to be undone.
         self.may_raise = bool(self._checks) or may_raise(recording.graph, late)

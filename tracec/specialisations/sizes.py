@@ -8,13 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
+import numpy as np
+
 from tracec.build import Built
 from tracec.codegen import cuda
 from tracec.ir.body import Body
 from tracec.ir.expression import at_sizes
-from tracec.ir.extent import Extent, Ratio, Values, at, is_varying, plain
+from tracec.ir.extent import Condition, Extent, Ratio, Values, at, is_varying, noting, plain
 from tracec.ir.graph import Graph, topological
-from tracec.ir.node import Node
+from tracec.ir.node import Node, is_constant
 from tracec.ir.passes import PipelineResult
 from tracec.ir.plan import Launch, Plan, Step, Value
 from tracec.ir.resize import Plain, Resized, Settled, settled
@@ -54,6 +56,7 @@ class Resizing(Resized):
         memory = plan.memory
         if memory.layout is not None and memory.layout.total not in self.values:
             self.values = memory.layout.values(self.values)
+            self._numbers.clear()
         figures = replace(memory, **{f.name: self.number(getattr(memory, f.name)) for f in fields(memory)})
         values = tuple(map(self.value, plan.values))
         return replace(plan, values=values, steps=tuple(map(self.step, plan.steps)), memory=figures)
@@ -98,7 +101,9 @@ class Settling(Settled, Resizing):
 
 def fixed_sizes(recorded: Recorded) -> Recorded:
     """What was recorded, for the present sizes alone."""
-    return _resized(recorded, Settling({}))
+    fixed = _resized(recorded, Settling({}))
+    decisions = [d._replace(size=None) for d in fixed.recording.decisions]
+    return replace(fixed, recording=replace(fixed.recording, decisions=decisions))
 
 
 def resized(recorded: Recorded, values: Values) -> Recorded:
@@ -106,9 +111,19 @@ def resized(recorded: Recorded, values: Values) -> Recorded:
     return _resized(recorded, Resizing(values))
 
 
-def _resized(recorded: Recorded, new: Resizing) -> Recorded:
+def fitted(recorded: Recorded, values: Values) -> Recorded:
+    """What was recorded, with all that surrounds its program for other sizes, and its graph as it was.
+
+    Where the program is there already, nothing is asked of the graph but its outline.
+    """
+    return replace(_resized(recorded, Resizing(values), whole=False), like=recorded)
+
+
+def _resized(recorded: Recorded, new: Resizing, whole: bool = True) -> Recorded:
     recording = recorded.recording
-    graph = new.graph(recording.graph)
+    graph = new.graph(recording.graph) if whole else recording.graph
+    for node in recording.graph.inputs:
+        new.node(node)
     for c in recording.checks:
         for node in topological((c.node,)):
             new.node(node)
@@ -121,7 +136,8 @@ def _resized(recorded: Recorded, new: Resizing) -> Recorded:
         for node in topological((d.node, *d.nodes)):
             new.node(node)
         expression = None if d.expression is None else at_sizes(d.expression, new.values)
-        decisions.append(d.over(new.nodes.__getitem__)._replace(expression=expression))
+        value = d.value if d.size is None else np.array(new.values.get(d.size, d.value), d.value.dtype)
+        decisions.append(d.over(new.nodes.__getitem__)._replace(expression=expression, value=value))
     out = plain_value(recorded.out, new.values)
     for n in recording.late:
         new.node(n)
@@ -157,8 +173,12 @@ def plain_value(value: Any, values: Values) -> Any:
 def built_at(built: Built, values: Values) -> Built:
     """What was built, for other sizes: the same code with other numbers."""
     new = Plainly(values)
-    graph = new.graph(built.graph)  # which is what runs where there is no compiler
     plan = new.plan(built.plan)
+
+    @functools.cache
+    def optimised() -> PipelineResult:
+        return PipelineResult(Plainly(values).graph(built.graph), ())  # which is what runs where there is no compiler
+
     if built.target == "cpu":
         parts = tuple(p if isinstance(p, str) else new.step(p) for p in built.program.parts)
         sizes, reals = new.number(built.program.sizes), new.number(built.program.reals)
@@ -167,7 +187,7 @@ def built_at(built: Built, values: Values) -> Built:
     else:
         written = functools.partial(cuda.at_sizes, built.program, plan, new)
         program = written({})
-    return replace(built, optimised=lambda: PipelineResult(graph, ()), plan=plan, program=program, written=written)
+    return replace(built, optimised=optimised, plan=plan, program=program, written=written)
 
 
 def program_at(program: Program, recorded: Recorded, values: Values) -> Program:
@@ -186,6 +206,14 @@ def _late_at(conditions: Sequence[Late], values: Values) -> tuple[Late, ...]:
     return tuple(c._replace(requires=new.requirement(c.requires)) for c in conditions)
 
 
+def agreement(graph: Graph) -> tuple[Condition, ...] | None:
+    """The conditions on sizes under which every operator gives what the graph says; None where it does for none."""
+    noted: dict[Condition, None] = {}
+    with noting(lambda c: noted.setdefault(c), named=True):
+        agree = consistent(graph)
+    return tuple(noted) if agree else None
+
+
 def difference(
     one: Graph, other: Graph, first: Mapping[Node, Any] = NOTHING, second: Mapping[Node, Any] = NOTHING
 ) -> str | None:
@@ -198,26 +226,39 @@ def difference(
         second: Those of the other.
     """
     pairs: dict[Node, Node] = {}
-    left, right = topological(one.outputs), topological(other.outputs)
+    # Whether one constant is read twice, or two that are equal, is of no account.
+    left, right = ([n for n in topological(g.outputs) if not is_constant(n)] for g in (one, other))
     for a, b in zip(left, right, strict=False):
         pairs[a] = b
         if a.op.name != b.op.name or a.type != b.type or len(a.inputs) != len(b.inputs):
             return f"{a.op.name} {a.type} or {b.op.name} {b.type}, at {b.source}"
         if repr(a.params) != repr(b.params):
             return f"{a.op.name} {a.params} or {b.params}, at {b.source}"
-        if any(pairs[i] is not j for i, j in zip(a.inputs, b.inputs, strict=True)):
+        if not all(_is_paired(i, j, pairs) for i, j in zip(a.inputs, b.inputs, strict=True)):
             return f"operands of {a.op.name}, at {b.source}"
         if a in first and b in second and first[a].tobytes() != second[b].tobytes():
             return f"numbers made at {b.source}"
     same = len(left) == len(right) and len(one.outputs) == len(other.outputs)
-    if not same or any(pairs[a] is not b for a, b in zip(one.outputs, other.outputs, strict=True)):
+    if not same or not all(_is_paired(a, b, pairs) for a, b in zip(one.outputs, other.outputs, strict=True)):
         return "what is computed"
     return None
 
 
+def _is_paired(a: Node, b: Node, pairs: Mapping[Node, Node]) -> bool:
+    """Whether a node of one graph is what another one is in another."""
+    if is_constant(a) or is_constant(b):
+        return is_constant(a) and is_constant(b) and a.type == b.type and repr(a.params) == repr(b.params)
+    return pairs[a] is b
+
+
+def _varies(node: Node) -> bool:
+    return is_varying(node.type.shape) or any(is_varying(v) for _, v in node.params)
+
+
 def consistent(graph: Graph) -> bool:
-    """Whether every operator gives what the graph says, by its own rule, and so in bodies."""
+    """Whether every operator whose sizes vary gives what the graph says, by its own rule, and so in bodies."""
     bodies = {id(v): v.graph for n in graph.nodes for _, v in n.params if isinstance(v, Body)}
-    return all(n.op.infer(tuple(i.type for i in n.inputs), n.params) == n.type for n in graph.nodes) and all(
+    varying = [n for n in graph.nodes if _varies(n) or any(map(is_varying, (i.type.shape for i in n.inputs)))]
+    return all(n.op.infer(tuple(i.type for i in n.inputs), n.params) == n.type for n in varying) and all(
         map(consistent, bodies.values())
     )

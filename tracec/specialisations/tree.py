@@ -15,18 +15,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from tracec.build import Runner
-from tracec.ir.expression import compile_numbers
+from tracec.ir.body import structure_of
+from tracec.ir.extent import Symbol, Values
 from tracec.ir.graph import Graph, substitute, topological, topological_until
 from tracec.ir.node import Node, input_node, is_constant
 from tracec.record.backend import to_device
 from tracec.record.cell import new_tensor
+from tracec.record.counts import Counts
 from tracec.record.recording import Decision
 from tracec.record.tensor import Tensor
-from tracec.specialisations.branches import Branch, Leaf, add, change_at, in_words, key_of, outcome
+from tracec.specialisations.aliasing import Aliasing
+from tracec.specialisations.branches import Branch, Leaf, add, change_at, in_words, key_of, other_counts
 from tracec.specialisations.checks import guarded
+from tracec.specialisations.compared import Compared
+from tracec.specialisations.counted import Made, conditions_at, evaluator, values_of_counts
+from tracec.specialisations.environment import Environment
 from tracec.specialisations.guards import Change
 from tracec.specialisations.inputs import finder
 from tracec.specialisations.paths import (
@@ -45,6 +51,7 @@ from tracec.specialisations.paths import (
 from tracec.specialisations.recorded import Recorded
 from tracec.specialisations.replay import REFUSALS, Replay, Unfit
 from tracec.specialisations.scalars import Scalars
+from tracec.specialisations.sizes import fixed_sizes
 
 #: Values that one place may be asked for before further ones run eagerly, other than by ``bool``.
 MOST_VALUES = 8
@@ -68,12 +75,28 @@ class TreeBuilder:
     """How programs come to be for a tree.
 
     Attributes:
-        segment: A graph's program.
-        end: The program of the end of a path.
+        segment: A graph's program, for the counts of a call; given the recording that it is a part of.
+        end: The program of the end of a path, for the counts of a call; given those that it was recorded with.
     """
 
-    segment: Callable[[Graph], Runner]
-    end: Callable[[Recorded], Replay]
+    segment: Callable[[Graph, Recorded], Made[Runner]]
+    end: Callable[[Recorded, Values], Made[Replay]]
+
+
+class _Place(NamedTuple):
+    """Where a call is in a tree.
+
+    Attributes:
+        at: The branch or end.
+        saved: The values that are there.
+        sizes: The sizes that are known.
+        symbols: The numbers that are.
+    """
+
+    at: Branch | Leaf
+    saved: tuple[Tensor, ...]
+    sizes: dict[Symbol, int]
+    symbols: dict[int, Any]
 
 
 class Tree:
@@ -82,14 +105,21 @@ class Tree:
     Args:
         builder: How programs are made.
         numbers: The numbers that all of them are given.
+        counts: The function's counts, which it tells where they were found to change.
+        sizes: What the sizes of arguments are, where paths have symbols for these, too.
     """
 
-    def __init__(self, builder: TreeBuilder, numbers: Scalars | None = None) -> None:
+    def __init__(
+        self, builder: TreeBuilder, numbers: Scalars | None, counts: Counts, sizes: Values = MappingProxyType({})
+    ) -> None:
         self._builder = builder
         self.numbers = numbers
+        self._counts = counts
+        self._sizes = sizes
+        self._compared = Compared()
         self._roots: list[Branch] = []
         self._interned = Interner()
-        self._segments: dict[Any, Runner] = {}
+        self._segments: dict[Any, Made[Runner]] = {}
         #: Whether gradients go back from what some path gives, by programs.
         self.goes_back = False
         #: Whether it was said that there are no more paths to be.
@@ -136,87 +166,113 @@ class Tree:
     @property
     def programs(self) -> list[Any]:
         """All programs: those of segments, then those of the ends."""
-        return [*self._segments.values(), *(leaf.replay.forward for leaf in self.leaves)]
+        parts = [run for made in self._segments.values() for run in made.known]
+        return [*parts, *(replay.forward for leaf in self.leaves for replay in leaf.at.known)]
 
     def fits(self, arguments: Sequence[Tensor]) -> bool:
         """Whether some path can be taken with these arguments."""
-        return any(leaf.replay.fits(arguments) for leaf in self.leaves)
+        return any(leaf.aliasing.fit(arguments) for leaf in self.leaves)
 
     def __call__(self, arguments: Sequence[Tensor], symbols: Mapping[int, Any] = MappingProxyType({})) -> Any:
         """What the function gives; `UNSEEN` where it has not been seen to take this path."""
-        for root in self._roots:
-            found = self._walk(root, arguments, dict(symbols))
+        self.missed = None
+        places = [_Place(root, (), dict(self._sizes), dict(symbols)) for root in reversed(self._roots)]
+        while places:
+            found = self._walk(places.pop(), arguments, places)
             if found is not UNSEEN:
                 return found
         return UNSEEN
 
-    def _walk(self, at: Branch | Leaf | None, arguments: Sequence[Tensor], symbols: dict[int, Any]) -> Any:
-        self.missed, fitting = None, None
-        saved: list[Tensor] = []
+    def _walk(self, start: _Place, arguments: Sequence[Tensor], others: list[_Place]) -> Any:
+        """What the function gives by the paths from a place on; others that may be gone are added to some."""
+        at, saved, sizes, symbols = start
+        fitting = None
         while isinstance(at, Branch):
             if fitting not in at.leaves:
-                fitting = next((leaf for leaf in at.leaves if leaf.replay.fits(arguments)), None)
+                fitting = next((leaf for leaf in at.leaves if leaf.aliasing.fit(arguments)), None)
                 if fitting is None:  # the memory that segments read may be of another shape
                     return UNSEEN
             outputs: list[Any] = []
             if at.run is not None:
-                numbers = at.numbers(symbols)
-                if numbers is None:
+                numbers, run = at.numbers(symbols, sizes), at.run(sizes)
+                if numbers is None or run is None:
                     return UNSEEN
                 frame = (*arguments, *saved, *numbers)
                 arrays = [find(frame) for find in at.finders]
                 try:
-                    outputs = at.run([a if a.flags.c_contiguous else a.copy() for a in arrays])
+                    outputs = run([a if a.flags.c_contiguous else a.copy() for a in arrays])
                 except REFUSALS as error:
                     raise Unfit(error) from error
             found = [outputs[k] if computed else saved[k]._array for computed, k in at.sources]
-            value = at.value([to_device(a, "cpu") for a in found], symbols)
+            value = at.value([to_device(a, "cpu") for a in found], symbols, sizes)
             new = len(at.saved) - len(at.keeps)
-            saved = [*(saved[k] for k in at.keeps), *map(new_tensor, outputs[len(outputs) - new :])]
-            path = at.children.get(outcome(value, at.asked.how))
-            if path is None:
+            saved = (*(saved[k] for k in at.keeps), *map(new_tensor, outputs[len(outputs) - new :]))
+            ways = at.ways(value, sizes)
+            if not ways:
                 self.missed = change_at(at, value)
-            at = path
-        if at is None or not (at is fitting or at.replay.fits(arguments)):
+                self._counts.note(changed=at.counts)
+                return UNSEEN
+            others += [_Place(path, saved, then, dict(symbols)) for path, then in reversed(ways[1:])]
+            at, sizes = ways[0]
+        if not (at is fitting or at.aliasing.fit(arguments)):
             return UNSEEN
-        numbers = at.numbers(symbols)
-        if numbers is None:
+        numbers, replay = at.numbers(symbols, sizes), at.of(sizes)
+        if numbers is None or replay is None:
+            self.missed = other_counts(at, sizes)
             return UNSEEN
         at.hits += 1
-        return at.replay((*arguments, *saved, *numbers), symbols)
+        return replay((*arguments, *saved, *numbers), symbols)
 
     # How it grows -----------------------------------------------------------------------------------------
 
-    def grow(self, recorded: Recorded) -> str | None:
+    def grow(self, recorded: Recorded, around: Environment, trusted: bool | None = None) -> str | None:
         """Add the path that a recording took.
+
+        Args:
+            recorded: The recording.
+            around: What the function read besides its arguments.
+            trusted: Whether it is known to be right for other counts than its own; None where it is to be compared
+                with the recordings before.
 
         Returns:
             Why there should be no more of them; None where there may.
         """
-        recorded = self._interned(recorded)
+        if trusted is None:
+            trusted, why = self._compared(recorded, around)
+            if why is not None:
+                self._counts.refuse(f"what is recorded for different counts differs: {why}")
+                recorded = fixed_sizes(recorded)
+        recorded = self._interned(recorded)  # from here on numbers with formulas may be those of other recordings
         decisions = open_decisions(recorded.recording.decisions)
+        conditions = conditions_at(decisions, recorded.conditions)
         recording = without_known(recorded.recording, decisions)
         recorded = replace(recorded, recording=recording)
         asks = what_is_asked(decisions)
         ends = (*recording.graph.outputs, *(c.node for c in recording.checks))
         last_use = last_uses(asks, ends)
         path: list[Branch] = []
+        key: Any = None
         at: Branch | Leaf | None = next((r for r in self._roots if r.is_for(decisions[0])), None)
         saved: tuple[Node, ...] = ()
         for i, decision in enumerate(decisions):
             if not (isinstance(at, Branch) and at.is_for(decision)):
                 at = self._branch(recorded, decision, asks[i], saved, used_after(last_use, i))
                 if path:
-                    add(path[-1], decisions[i - 1], at)
+                    add(path[-1], key, decisions[i - 1], at)
                 else:
                     self._roots.append(at)
             path.append(at)
             saved = at.saved
-            at = at.children.get(key_of(decision))
+            key = key_of(decision, conditions.get(i, frozenset()))
+            at = at.children.get(key)
         ending, numbers = cut(recorded, saved)
-        leaf = Leaf(self._builder.end(ending), numbers)
-        self.goes_back = self.goes_back or leaf.replay.goes_back
-        add(path[-1], decisions[-1], leaf)
+        counts = values_of_counts(decisions)
+        of = ending.recording
+        aliasing = Aliasing(of, of.inputs, ending.arguments, ending.captured)
+        made = self._builder.end(ending, counts)
+        leaf = Leaf(made, aliasing, of.surroundings, numbers, counts, trusted)
+        self.goes_back = self.goes_back or bool(recorded.derivatives)
+        add(path[-1], key, decisions[-1], leaf)
         for branch in path:
             branch.leaves.insert(0, leaf)
         return self._full(path)
@@ -257,7 +313,7 @@ class Tree:
         """
         keeps = tuple(k for k, n in enumerate(saved) if needed(n))
         kept = tuple(saved[k] for k in keeps)
-        evaluate = None if decision.expression is None else compile_numbers((), [decision.expression])
+        evaluate = None if decision.expression is None else evaluator([decision.expression])
         fetches = tuple((k, asks.index(n)) for k, n in decision.symbols if n in asks)
         computed = [n for n in asks if n not in saved]
         sources = tuple((True, computed.index(n)) if n in computed else (False, saved.index(n)) for n in asks)
@@ -270,7 +326,7 @@ class Tree:
 
     def _segment(
         self, recorded: Recorded, outputs: Sequence[Node], inside: Sequence[Node], saved: tuple[Node, ...]
-    ) -> tuple[Runner, tuple[Callable[[Sequence[Tensor]], Any], ...], LateNumbers]:
+    ) -> tuple[Made[Runner], tuple[Callable[[Sequence[Tensor]], Any], ...], LateNumbers]:
         """The program of a segment, how its inputs are found, and the numbers among them.
 
         Args:
@@ -294,10 +350,10 @@ class Tree:
         used = set(topological(new))
         inputs = tuple(n for n in given if n in used)
         segment = Graph(inputs, new, recorded.recording.graph.name)
-        key = segment.key()
+        key = structure_of(segment)
         run = self._segments.get(key)
         if run is None:
-            run = self._segments[key] = self._builder.segment(segment)
+            run = self._segments[key] = self._builder.segment(segment, recorded)
         return run, tuple(given[n] for n in inputs), LateNumbers(late.values())
 
 

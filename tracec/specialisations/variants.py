@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tracec.build import Built
 from tracec.errors import TracecError
 from tracec.ir.body import structure_of
 from tracec.ir.extent import Condition, Extent, Symbol, Values, formula_key, noting, symbols_of
 from tracec.ir.graph import Graph
-from tracec.ir.resize import settled
-from tracec.ir.types import Shape
-from tracec.record.cell import Constant
-from tracec.specialisations.branches import path_of
+from tracec.record.recording import Decision
+from tracec.specialisations.compared import Known, Shapes, counts_in, known_at
+from tracec.specialisations.counted import holds, values_of_counts, without_counts
 from tracec.specialisations.paths import open_decisions
 from tracec.specialisations.program import Program
 from tracec.specialisations.recorded import Recorded
-from tracec.specialisations.sizes import Resizing, built_at, consistent, difference, program_at, resized
-from tracec.specialisations.specialisation import Specialisation
+from tracec.specialisations.sizes import Resizing, agreement, built_at, consistent, fitted, program_at, resized
+
+if TYPE_CHECKING:
+    from tracec.specialisations.specialisation import Specialisation
 
 #: Choices that sizes decide are made for sizes of this much at least, or the largest that there have been.
 _TYPICAL = 64
-Shapes = tuple[Shape, ...]
 T = TypeVar("T")
-
-
-def holds(conditions: Iterable[Condition], values: Values) -> bool:
-    """Whether all conditions hold."""
-    return all(c.holds(values) for c in conditions)
 
 
 def values_of(symbolic: Shapes, shapes: Shapes) -> dict[Symbol, int] | None:
@@ -46,14 +41,59 @@ def values_of(symbolic: Shapes, shapes: Shapes) -> dict[Symbol, int] | None:
     return found
 
 
+class Fitting:
+    """A recording for other sizes than its own.
+
+    Args:
+        recorded: The recording.
+        counts: What counts were when it was made.
+    """
+
+    def __init__(self, recorded: Recorded, counts: Values) -> None:
+        self._recorded, self._own = recorded, {**recorded.own, **counts}
+        self._agreement: list[tuple[Condition, ...] | None] = []
+
+    def __call__(self, values: Values) -> Recorded | None:
+        """The recording, as `fitted`; None where its operators do not agree on the sizes."""
+        try:
+            if not self._agreement:
+                self._agreement.append(agreement(Resizing(self._own).graph(self._recorded.recording.graph)))
+            (conditions,) = self._agreement
+            return None if conditions is None or not holds(conditions, values) else fitted(self._recorded, values)
+        except (TracecError, ArithmeticError):  # which the function itself will raise
+            return None
+
+
+def graph_at(graph: Graph, values: Values) -> Graph | None:
+    """A graph for other sizes; None where its operators do not agree on them."""
+    try:
+        found = Resizing(values).graph(graph)
+        return found if consistent(found) else None
+    except (TracecError, ArithmeticError):
+        return None
+
+
 class Prepared:
     """What was built of recordings over the same symbols, and under what conditions on these it is right."""
 
     def __init__(self) -> None:
         self._made: dict[Hashable, list[tuple[tuple[Condition, ...], Any]]] = {}
+        #: By the identity of a recording, which is kept with its key.
+        self._keys: dict[int, tuple[Recorded, Hashable]] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self._made.values()))
+
+    def key_of(self, recorded: Recorded) -> Hashable:
+        """What the program of the end of a path is built of; the same for all sizes."""
+        known = self._keys.get(id(recorded))
+        if known is None:
+            recording = recorded.recording
+            whole = recording.graph.with_outputs((*recording.graph.outputs, *(c.node for c in recording.checks)))
+            asked = formula_key([(c.requires.bounds, c.requires.ignored) for c in recording.checks])
+            key = "end", tuple(map(id, recorded.derivatives)), asked, *structure_of(whole)
+            known = self._keys[id(recorded)] = recorded, key
+        return known[1]
 
     @property
     def of_one_size(self) -> list[str]:
@@ -98,6 +138,8 @@ class Variant:
         made: What the function read around it, and what is left out of programs.
         prepared: What was built of it, and of others over the same symbols.
         trusted: Whether it was compared with a recording of other sizes.
+        trusts_counts: Whether with one of other counts; see `tracec.specialisations.counted`.
+        fitting: Gives it for other sizes, where it asks for no values.
     """
 
     shapes: Shapes
@@ -106,6 +148,30 @@ class Variant:
     made: Specialisation
     prepared: Prepared
     trusted: bool = False
+    trusts_counts: bool = False
+    fitting: Fitting = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.fitting = Fitting(self.recorded, {})
+
+    @property
+    def counts(self) -> dict[Symbol, int]:
+        """The counts among its sizes, as they were."""
+        return values_of_counts(open_decisions(self.recorded.recording.decisions))
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether nothing more of it has to be compared."""
+        return self.trusted and (self.trusts_counts or not self.counts)
+
+    def was_for(self, other: Variant) -> bool:
+        """Whether another recording has the same sizes and counts, so that they tell nothing of each other."""
+        return self.sizes == other.sizes and self.counts == other.counts
+
+    def trust(self, sizes: Shapes, counts: Mapping[Symbol, int]) -> None:
+        """Note that it is the same as what was recorded for these sizes and counts."""
+        self.trusted = self.trusted or sizes != self.sizes
+        self.trusts_counts = self.trusts_counts or counts != self.counts
 
     @property
     def asks(self) -> bool:
@@ -115,7 +181,8 @@ class Variant:
     def values(self, shapes: Shapes) -> dict[Symbol, int] | None:
         """What the symbols are for these shapes; None where they do not fit."""
         found = values_of(self.shapes, shapes)
-        return found if found is None or holds(self.recorded.conditions, found) else None
+        conditions = without_counts(self.recorded.conditions, self.recorded.recording.decisions)
+        return found if found is None or holds(conditions, found) else None
 
     def serves(self, shapes: Shapes) -> bool:
         """Whether it is known to be right for these shapes, and for what is around the function now."""
@@ -132,21 +199,18 @@ class Variant:
             and self.made.surroundings.is_like(other.made.surroundings)
         )
 
-    def known(self, shapes: Shapes) -> Known | None:
-        """The recording for these shapes, to be compared; None where it does not say what it is for them."""
-        values = self.values(shapes)
-        try:
-            return None if values is None else Known(resized(self.recorded, values), shapes, self.made)
-        except ArithmeticError:
-            return None
+    def known(self, shapes: Shapes, decisions: Sequence[Decision]) -> Known | None:
+        """The recording for these shapes, to be compared; None where it does not say what it is for them.
 
-    def at(self, values: Values) -> Recorded | None:
-        """The recording for these sizes; None where its operators do not agree on them."""
-        try:
-            recorded = resized(self.recorded, values)
-            return recorded if consistent(recorded.recording.graph) else None
-        except (TracecError, ArithmeticError):  # which the function itself will raise
+        Args:
+            shapes: The shapes.
+            decisions: Those of the recording that it is to be compared with, which has counts of its own.
+        """
+        values = self.values(shapes)
+        counts = counts_in(decisions, open_decisions(self.recorded.recording.decisions)) if self.counts else {}
+        if values is None or counts is None:
             return None
+        return known_at(self.recorded, {**values, **counts}, shapes, self.made.surroundings)
 
     def typical(self, values: dict[Symbol, int], seen: Sequence[Shapes]) -> Values:
         """Sizes to make choices for: large ones, if the recording is right for these.
@@ -159,72 +223,51 @@ class Variant:
         for shapes in seen:
             for symbol, n in (values_of(self.shapes, shapes) or {}).items():
                 found[symbol] = max(found[symbol], n)
-        is_right = holds(self.recorded.conditions, found) and self.at(found) is not None
+        conditions = without_counts(self.recorded.conditions, self.recorded.recording.decisions)
+        is_right = holds(conditions, found) and (self.asks or self.fitting(found) is not None)
         return found if is_right else values
-
-
-class Known:
-    """What a recording of some sizes is compared with: what it computes, and which path it took.
-
-    Args:
-        recorded: The recording, for these sizes.
-        shapes: The sizes.
-        made: What the function read around it.
-    """
-
-    def __init__(self, recorded: Recorded, shapes: Shapes, made: Specialisation) -> None:
-        recording = recorded.recording
-        asked = (n for d in recording.decisions for n in d.nodes)
-        checked = (c.node for c in recording.checks)
-        self.graph = recording.graph.with_outputs((*recording.graph.outputs, *asked, *checked))
-        self._conditions = [(settled(c.requires.bounds), c.requires.ignored) for c in recording.checks]
-        self.path = path_of(recording.decisions), None if recorded.numbers is None else recorded.numbers.conditions
-        self.shapes, self.surroundings = shapes, made.surroundings
-        computed = (*recording.numbers, *(expression for expression, _ in recording.late.values()))
-        self._numbers = tuple(e for e in computed if e.kind != "constant")
-        self._had_grad = {id(x): found is not None for x, found in recording.grad_reads.items()}
-        self._constants = {v.node: v.storage.array for v in recording.inputs if isinstance(v.storage, Constant)}
-
-    def compares_with(self, other: Known) -> bool:
-        """Whether another recording should be the same: one of the same path, while what is around is as it was.
-
-        Gradients that the one found and the other did not are added to by the one alone.
-        """
-        grads = all(other._had_grad.get(x, had) == had for x, had in self._had_grad.items())
-        return self.path == other.path and grads and self.surroundings.fails() is None
-
-    def difference(self, other: Known) -> str | None:
-        """Where another recording of the same path differs; None where it does not."""
-        if self._numbers != other._numbers:
-            return "numbers"
-        if self._conditions != other._conditions:
-            return "what values are checked for"
-        return difference(self.graph, other.graph, self._constants, other._constants)
 
 
 class AtSizes:
     """Programs for some sizes.
 
     Args:
-        variant: The recording, or one of several paths.
+        prepared: What was built of recordings over the same symbols.
         values: The sizes.
         typical: Gives those to make choices for.
     """
 
-    def __init__(self, variant: Variant, values: Values, typical: Callable[[], Values]) -> None:
-        self._prepared, self._values, self._typical = variant.prepared, values, typical
+    def __init__(self, prepared: Prepared, values: Values, typical: Callable[[], Values]) -> None:
+        self._prepared, self._values, self._typical = prepared, values, typical
 
-    def segment(self, graph: Graph, build: Callable[[Graph], Built]) -> Built:
-        """What is built of a graph."""
-        key = "segment", *structure_of(graph)
+    def with_values(self, counts: Values) -> Values:
+        """The sizes, and some counts."""
+        return {**self._values, **counts}
+
+    def with_counts(self, counts: Values, fits: Callable[[Values], bool]) -> AtSizes:
+        """Programs for some counts as well.
+
+        Args:
+            counts: The counts.
+            fits: Whether what is to be built is right for sizes.
+        """
+        values = self.with_values(counts)
+
+        def typical() -> Values:
+            large = {**self._typical(), **{symbol: max(n, _TYPICAL) for symbol, n in counts.items()}}
+            return large if fits(large) else values
+
+        return AtSizes(self._prepared, values, typical)
+
+    def segment(self, graph: Graph, structure: Hashable, build: Callable[[Graph], Built]) -> Built:
+        """What is built of a graph, whose structure is given as well."""
+        key = "segment", structure
         made = self._prepared(key, self._values, self._typical, lambda sizes: build(Resizing(sizes).graph(graph)))
         return built_at(made, self._values)
 
     def end(self, recorded: Recorded, build: Callable[[Recorded], Program]) -> Program:
         """The program of the end of a path."""
-        recording = recorded.recording
-        whole = recording.graph.with_outputs((*recording.graph.outputs, *(c.node for c in recording.checks)))
-        asked = formula_key([(c.requires.bounds, c.requires.ignored) for c in recording.checks])
-        key = "end", tuple(map(id, recorded.derivatives)), asked, *structure_of(whole)
-        made = self._prepared(key, self._values, self._typical, lambda sizes: build(resized(recorded, sizes)))
+        like = recorded.like or recorded
+        key = self._prepared.key_of(like)
+        made = self._prepared(key, self._values, self._typical, lambda sizes: build(resized(like, sizes)))
         return program_at(made, recorded, self._values)
