@@ -181,6 +181,7 @@ _LATER = {
     "nested": ("tracec.nested", ""),
     "nn": ("tracec.nn", ""),
     "optim": ("tracec.optim", ""),
+    "onnx": ("tracec.onnx", ""),
     "overrides": ("tracec.overrides", ""),
     "profiler": ("tracec.profiler", ""),
     "quasirandom": ("tracec.quasirandom", ""),
