@@ -257,6 +257,50 @@ def variables_by_their_names(wrap):
     return found
 
 
+@footgun
+def modules_of_a_network_beside_the_interpreter(wrap):
+    """The name is that of `sys.modules`, too."""
+    network = nn.Sequential(nn.Linear(3, 3), nn.ReLU())
+
+    def f(x):
+        if x.shape[0] > 100:
+            print("large", file=sys.stderr)
+        return network(x) * len(list(network.modules()))
+
+    f = wrap(f)
+    return [f(whole(2, 3)) for _ in range(3)]
+
+
+@footgun(eager="sys.modules")
+def modules_by_their_names_under_other_names(wrap):
+    import sys as interpreter
+
+    module = types.ModuleType("a_module_by_its_name")
+    module.k = 2.0
+    interpreter.modules["a_module_by_its_name"] = module
+
+    def inside(x):
+        import sys as inner
+
+        return x * inner.modules["a_module_by_its_name"].k
+
+    def one_or_other(x):
+        return x * (interpreter if x.shape else tracec).modules["a_module_by_its_name"].k
+
+    def taken(x):
+        from sys import modules as some
+
+        return x * some["a_module_by_its_name"].k
+
+    functions = [wrap(lambda x: x * interpreter.modules["a_module_by_its_name"].k), *map(wrap, (inside, one_or_other))]
+    functions.append(wrap(taken))
+    found = [f(whole(3)) for f in functions for _ in range(3)]
+    module.k = 3.0
+    found += [f(whole(3)) for f in functions for _ in range(3)]
+    del interpreter.modules["a_module_by_its_name"]
+    return found
+
+
 @footgun(eager="sys.modules")
 def modules_by_their_names(wrap):
     module = types.ModuleType("a_module_by_its_name")

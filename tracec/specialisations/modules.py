@@ -80,7 +80,9 @@ class Modules(Arguments, abc.ABC):
             names: The names in the code that reads it.
         """
         in_library = of_library(module.__name__)
-        self._of_some(name, module, names.attributes, in_library)
+        # What is imported where it is used may have any name there.
+        of_it = asked | names.attributes if name in names.modules else asked
+        self._of_some(name, module, names.attributes, of_it, in_library)
         for attribute in names.attributes & made_later(module) if in_library else ():
             getattr(module, attribute)
         if "__dict__" in asked and not in_library:
@@ -111,12 +113,14 @@ class Modules(Arguments, abc.ABC):
             if isinstance(value, types.FunctionType) and not of_library(value.__globals__.get("__name__")):
                 self.visit(name, value)  # and was
 
-    def _of_some(self, name: str, module: types.ModuleType, attributes: frozenset[str], in_library: bool) -> None:
+    def _of_some(
+        self, name: str, module: types.ModuleType, attributes: frozenset[str], asked: frozenset[str], in_library: bool
+    ) -> None:
         """What is read by attributes of some modules besides these."""
         if module is os and attributes & {"environ", "getenv"}:
             self.visit("os.environ", os.environ)
         if module is sys:
-            self.unseen += [f"the interpreter, sys.{k}" for k in ("modules", "stdin") if k in attributes]
+            self.unseen += [f"the interpreter, sys.{k}" for k in ("modules", "stdin") if k in asked]
             self.visit("sys.argv", sys.argv if "argv" in attributes else None)
         if module is logging and "getLogger" in attributes:
             self.guards.append(digest_guard("levels of loggers", logging.root, levels))
