@@ -145,6 +145,29 @@ def test_seeded_generators_are_no_reads():
             assert compiled(X).tolist() == (X * np.random.default_rng(3).random()).tolist()
 
 
+def test_seeds_by_name_are_no_reads():
+    @tracec.compile
+    def drawn(x):
+        sequence = np.random.SeedSequence(entropy=7, pool_size=8)
+        return x * float(np.random.default_rng(seed=sequence).random()) + float(np.random.default_rng(seed=3).random())
+
+    expected = (
+        X * np.random.default_rng(np.random.SeedSequence(7, pool_size=8)).random() + np.random.default_rng(3).random()
+    )
+    for _ in range(3):
+        np.testing.assert_allclose(drawn(X).numpy(), expected.numpy(), rtol=1e-6)
+    assert "no program" not in str(drawn.explain())
+
+
+def test_seeds_by_name_that_are_missing_are_reads():
+    @tracec.compile
+    def drawn(x):
+        return x * len(np.random.SeedSequence(entropy=None, pool_size=8).generate_state(2))
+
+    with pytest.warns(RuntimeWarning, match="np.random without a seed"):
+        assert [drawn(X).tolist() for _ in range(3)] == [[2.0, 4.0]] * 3
+
+
 def test_variables_of_the_environment_are_guarded(monkeypatch):
     def function(x):
         return x * float(os.environ["TRACEC_OF_A_TEST"]) + float(environ.get("TRACEC_OF_A_TEST", "0"))

@@ -140,10 +140,11 @@ def _is_of_user(frame: types.FrameType | None) -> bool:
 @functools.cache
 def _unseeded(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
-    def run(seed: Any = None, *args: Any, **kwargs: Any) -> Any:
-        if seed is None:
+    def run(*args: Any, **kwargs: Any) -> Any:
+        # NumPy's generators call it a seed, and its sequences of seeds entropy.
+        if (args[0] if args else kwargs.get("seed", kwargs.get("entropy"))) is None:
             observe("random bytes of the system, np.random without a seed")
-        return function(seed, *args, **kwargs)
+        return function(*args, **kwargs)
 
     return run
 
