@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tracec.codegen.expressions import (
+    AND,
     ATOM,
     EQUALITY,
     FLOATS,
@@ -94,8 +95,12 @@ def _one(dtype: DType) -> str:
 
 
 def _casts() -> dict[tuple[DType, DType], Operation]:
-    """The 16-bit floats go through float; everything else is C's own conversion."""
-    found: dict[tuple[DType, DType], Operation] = {}
+    """The 16-bit floats go through float, and booleans become integers by a mask; all else is C's own conversion.
+
+    gcc 12 takes an index that is a boolean converted for the boolean itself, and in vectors of them true is -1:
+    ``table[(x > 0).long()]`` read what lies before the table.
+    """
+    found = {(dt.bool_, d): Operation(f"-({TYPES[d]}){{0}} & 1", AND, (ATOM,)) for d in INTS}
     for half in (dt.float16, dt.bfloat16):
         widen, narrow = f"f32_from_{half.short}({{0}})", f"{half.short}_from_f32({{0}})"
         for d in dt.IN_KERNELS:

@@ -1,7 +1,7 @@
-"""Selections between a value and zero, as masks of the value's bits.
+"""Selections between a value and zero, as masks of the value's bits, and between 0 and 1 as conversions.
 
 A compiler may compute the value of ``c ? 0 : x`` in a branch, with all that x is computed from, and a loop with a
-branch in it is not vectorised.
+branch in it is not vectorised. How a condition becomes an integer is told by the dialect.
 """
 
 from __future__ import annotations
@@ -32,14 +32,29 @@ def _masked_body(body: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
 
 
 def _masked(e: Expr) -> Expr:
-    if not isinstance(e, Call) or e.op != "select" or e.dtype not in (dt.float32, dt.float64):
+    if not isinstance(e, Call) or e.op != "select":
         return e
     condition, then, other = e.args
+    if e.dtype.kind in "iu" and isinstance(then, Const) and isinstance(other, Const):
+        return _of_constants(condition, then, other, e)
+    if e.dtype not in (dt.float32, dt.float64):
+        return e
     if _is_zero(then) and _is_there(other):
         return Call("zero_if", (other, condition), e.dtype)
     if _is_zero(other) and _is_there(then):
         return Call("zero_unless", (then, condition), e.dtype)
     return e
+
+
+def _of_constants(condition: Expr, then: Const, other: Const, e: Call) -> Expr:
+    """A selection between two integers next to each other, which compilers take for the condition converted."""
+    step = int(then.value) - int(other.value)
+    if step not in (1, -1):
+        return e
+    one = Call("cast", (condition,), e.dtype)
+    if step == 1 and other.value == 0:
+        return one
+    return Call("add" if step == 1 else "sub", (other, one), e.dtype)
 
 
 def _is_zero(e: Expr) -> bool:

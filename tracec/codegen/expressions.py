@@ -214,6 +214,8 @@ class ExpressionWriter:
     def _linear(self, terms: list[tuple[DType, int]], operands: tuple[Written, ...], offset: int) -> Written:
         text = ""
         for (dtype, coefficient), operand in zip(terms, operands, strict=True):
+            if dtype is dt.bool_:
+                operand = _apply(self.dialect.cast(dtype, dt.int64), (operand,))
             if dtype is not dt.int64:
                 operand = _apply(conversion(self.dialect.index), (operand,))
             size = abs(coefficient)
