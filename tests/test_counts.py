@@ -231,3 +231,29 @@ def test_graphs_that_sparse_tensors_are_made_of():
 @needs_compiler
 def test_kernels_for_a_gpu():
     check(halves, calls=7, target="cuda", launcher="emulator")
+
+
+def test_parts_of_what_a_mask_chose():
+    """Where results lie in memory depends on the count as well, which no graph tells."""
+    compiled = tracec.compile(lambda x: x[x > 0].chunk(2))
+    for count in (5, 7, 6, 4, 9, 2, 3):
+        x = tracec.tensor([*range(1, count + 1), *[-1] * (12 - count)], dtype=tracec.float32)
+        for found, expected in zip(compiled(x), x[x > 0].chunk(2), strict=True):
+            np.testing.assert_array_equal(found.numpy(), expected.numpy())
+
+
+def test_numbers_of_recordings_that_counts_are_refused_for():
+    def function(x):
+        y = x[x > 0]
+        n = y.shape[0]
+        total = y.sum().item()
+        weights = tracec.from_numpy(np.ones(len(y), np.float32))  # which no symbol can be
+        return y * weights * (total * n), total * n, n
+
+    compiled = tracec.compile(function, dynamic=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for count in (5, 7, 8, 8, 6, 6, 5, 7):
+            x = tracec.tensor([*range(1, count + 1), *[-1] * (12 - count)], dtype=tracec.float32)
+            for found, expected in zip(compiled(x), function(x), strict=True):
+                np.testing.assert_array_equal(np.asarray(found), np.asarray(expected))

@@ -224,6 +224,19 @@ def test_gradients_of_results_that_are_views(view):
         np.testing.assert_array_equal(x.grad.numpy(), z.grad.numpy())
 
 
+@pytest.mark.parametrize("dynamic", [None, True])
+@pytest.mark.parametrize("name", ["chunk", "split", "unbind"])
+def test_parts_that_are_views(name, dynamic):
+    part = {"chunk": lambda y: y.chunk(2), "split": lambda y: y.split(4), "unbind": lambda y: y.unbind(0)[-2:]}[name]
+    compiled = tc.compile(lambda x: part(x * 1), dynamic=dynamic)
+    for n in (5, 7, 6, 8, 12, 3, 9):
+        x = tc.arange(float(n))
+        found, expected = compiled(x), part(x)
+        assert len(found) == len(expected)
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
 def test_gradients_that_are_added_to():
     """The first call finds none: what it does is not what the others do, whatever the size."""
 

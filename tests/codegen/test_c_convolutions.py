@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -120,3 +122,34 @@ def test_pooling_of_what_a_mask_zeroes_is_written_out() -> None:
         np.testing.assert_array_equal(got.detach().numpy(), want.detach().numpy())
     source = compiled.lower(x).stages["source"]
     assert "#pragma omp simd" in source and "for (long r0" not in source
+
+
+_NEAR_THE_END = """
+import ctypes, mmap
+import numpy as np
+import tracec
+
+def turned(x, w):
+    return tracec.nn.functional.conv2d(x, w.flip(0))
+
+shape = (16, 3, 5, 5)
+count = int(np.prod(shape))
+pages = -(-4 * count // mmap.PAGESIZE)
+memory = mmap.mmap(-1, (pages + 1) * mmap.PAGESIZE)
+start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(start + pages * mmap.PAGESIZE), mmap.PAGESIZE, 0) == 0
+held = np.frombuffer(memory, np.float32, count, pages * mmap.PAGESIZE - 4 * count).reshape(shape)
+held[...] = np.random.default_rng(0).standard_normal(shape)
+w, x = tracec.from_numpy(held), tracec.randn(2, 3, 17, 17)
+compiled = tracec.compile(turned)
+compiled(x, w)
+np.testing.assert_allclose(compiled(x, w).numpy(), turned(x, w.clone()).numpy(), rtol=1e-4, atol=1e-4)
+print("done")
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="protects a page by Linux's mprotect")
+def test_rows_that_lie_backwards_are_read_to_their_end_alone() -> None:
+    """Behind the weights is memory that may not be read: the first of the rows is the last in memory."""
+    done = subprocess.run([sys.executable, "-c", _NEAR_THE_END], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "done", done.stderr

@@ -12,6 +12,7 @@ from tracec.functions.cumulative import cumsum
 from tracec.functions.joining import cat
 from tracec.functions.reduction import sum
 from tracec.functions.shape import between
+from tracec.ir.extent import fixed
 from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor
 
@@ -50,7 +51,7 @@ def diff(
     if not times:
         return input.clone()
     x = cat(parts, axis) if len(parts) > 1 else input
-    for _ in range(min(times, x.shape[axis])):
+    for _ in range(fixed(min(times, x.shape[axis]))):
         before, after = neighbours(x, axis)
         x = (ops.bitwise_xor if x.dtype.kind == "b" else ops.sub)(after, before)
     return x

@@ -22,6 +22,7 @@ from tracec.functions.common import (
 )
 from tracec.functions.indexing import gather, index_select
 from tracec.ir import dtype as dt
+from tracec.ir.extent import fixed
 from tracec.record.indexing import nonzero_positions
 from tracec.record.method import tensor_method
 from tracec.record.promote import result_type_of
@@ -231,7 +232,7 @@ def _unique(name: str, x: Tensor, inverse: bool, counts: bool, dim: int | None, 
 def _order_of(rows: Tensor) -> Tensor:
     """The order in which rows rise: by the last column first, as each sort keeps the order of those behind it."""
     order = iota((rows.shape[0],), 0, dt.int64, rows)
-    for k in reversed(range(rows.shape[1])):
+    for k in reversed(range(fixed(rows.shape[1]))):
         column = reshaped(sliced(rows, 1, k, k + 1), (rows.shape[0],))
         order = ops.index(order, ops.argsort(ops.index(column, order, axes=(0,)), axis=0), axes=(0,))
     return order

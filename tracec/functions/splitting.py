@@ -9,6 +9,7 @@ from typing import Any
 from tracec.errors import ArgumentError, ShapeError
 from tracec.functions.common import check_tensor, fail, integers, one_axis
 from tracec.functions.shape import between, select
+from tracec.ir.extent import fixed
 from tracec.record.method import tensor_method
 from tracec.record.tensor import Tensor
 
@@ -45,8 +46,8 @@ def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int 
     size = tensor.shape[axis]
     if step < 0 or (step == 0 and size):
         fail(ArgumentError, f"split: expects split_size be non-negative, but got split_size={step}", "give at least 1")
-    starts = range(0, size, step) if size else (0,)
-    return tuple(between(tensor, axis, s, min(s + step, size)) for s in starts)
+    count = fixed(-(-size // step)) if size else 1  # where the parts are depends on the size as well
+    return tuple(between(tensor, axis, k * step, min((k + 1) * step, size)) for k in range(count))
 
 
 @tensor_method(name="split")
@@ -188,4 +189,4 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
         A tuple of as many views as the axis is long.
     """
     axis = _axis_of("unbind", input, dim)
-    return tuple(select(input, axis, i) for i in range(input.shape[axis]))
+    return tuple(select(input, axis, i) for i in range(fixed(input.shape[axis])))

@@ -15,7 +15,7 @@ from tracec.specialisations.counted import holds, values_of_counts
 from tracec.specialisations.environment import Environment
 from tracec.specialisations.paths import open_decisions
 from tracec.specialisations.recorded import Recorded
-from tracec.specialisations.sizes import difference, fixed_sizes, resized
+from tracec.specialisations.sizes import difference, fixed_sizes
 
 Shapes = tuple[Shape, ...]
 #: Recordings of a tree that others are compared with.
@@ -42,6 +42,10 @@ class Known:
         self.shapes, self.surroundings = shapes, around
         computed = (*recording.numbers, *(expression for expression, _ in recording.late.values()))
         self._numbers = tuple(e for e in computed if e.kind != "constant")
+        self._views = [
+            (r.output, r.layout, r.argument, r.after, [(c.op.name, settled(c.params), c.type) for c in r.steps])
+            for r in recording.results
+        ]
         self._had_grad = {id(x): found is not None for x, found in recording.grad_reads.items()}
         self._constants = {v.node: v.storage.array for v in recording.inputs if isinstance(v.storage, Constant)}
 
@@ -57,6 +61,8 @@ class Known:
         """Where another recording of the same path differs; None where it does not."""
         if self._numbers != other._numbers:
             return "numbers"
+        if repr(self._views) != repr(other._views):
+            return "where results lie in memory"
         if self._conditions != other._conditions:
             return "what values are checked for"
         return difference(self.graph, other.graph, self._constants, other._constants)
@@ -90,7 +96,7 @@ def known_at(recorded: Recorded, values: Values, shapes: Shapes, around: Environ
     if not holds(recorded.conditions, values):
         return None
     try:
-        return Known(fixed_sizes(resized(recorded, values)), shapes, around)
+        return Known(fixed_sizes(recorded, values), shapes, around)
     except ArithmeticError:
         return None
 

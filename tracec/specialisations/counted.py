@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Generic, NamedTuple, TypeVar
 
 from tracec.ir.expression import Evaluator, Expression, at_sizes, compile_numbers, sizes_in
@@ -82,6 +83,13 @@ def conditions_at(decisions: Sequence[Decision], conditions: Iterable[Condition]
     return {i: frozenset(tested) for i, tested in found.items()}
 
 
+class _Unknown:
+    """In place of what has not been made."""
+
+
+_UNKNOWN = _Unknown()
+
+
 class OfCounts(Generic[T]):
     """What is made of a part of a path, for the counts of a call.
 
@@ -95,26 +103,29 @@ class OfCounts(Generic[T]):
         if self._symbols is not None and any(s.chosen is not None for s in self._symbols):
             self._symbols = None  # by which counts they are chosen, is not known
         self._make = make
-        self._made: OrderedDict[tuple[int, ...], T | None] = OrderedDict()
+        self._made: OrderedDict[tuple[tuple[Symbol, int], ...], T | None] = OrderedDict()
 
     @property
     def known(self) -> list[T]:
         """What has been made."""
-        return [made for made in self._made.values() if made is not None]
+        return [made for made in self._made.copy().values() if made is not None]
 
     def __call__(self, sizes: Values) -> T | None:
         """What was made for these counts; None where it cannot be."""
-        key = tuple(sizes.values() if self._symbols is None else [sizes[s] for s in self._symbols])
-        if key in self._made:
-            self._made.move_to_end(key)
-            return self._made[key]
+        key = tuple(sizes.items() if self._symbols is None else [(s, sizes[s]) for s in self._symbols])
+        known = self._made.get(key, _UNKNOWN)
+        if not isinstance(known, _Unknown):
+            with suppress(KeyError):  # another thread may have let it go
+                self._made.move_to_end(key)
+            return known
         try:
             made = self._make(sizes)
         except ArithmeticError:  # a number that has no value for these
             made = None
         self._made[key] = made
         if len(self._made) > MOST_KEPT:
-            self._made.popitem(last=False)
+            with suppress(KeyError):
+                self._made.popitem(last=False)
         return made
 
 

@@ -216,6 +216,7 @@ class DynamicShapes:
                 family.known.append(Known(recorded, shapes, made.surroundings))
             return recorded, None
         values = values_of(symbols, shapes)
+        recorded = replace(recorded, own=values or {})
         if recorded.eager is not None or values is None:
             return fixed_sizes(recorded), None
         asked = next(
@@ -224,7 +225,7 @@ class DynamicShapes:
         if asked is not None:
             family.fix(symbols, f"the function asks for the values of {asked.type}, made at {asked.source}")
         elif not family.specialise(symbols, values, without_counts(recorded.conditions, recorded.recording.decisions)):
-            variant = Variant(symbols, shapes, replace(recorded, own=values), made, family.prepared(symbols))
+            variant = Variant(symbols, shapes, recorded, made, family.prepared(symbols))
             why = self._compared(family, variant)
             if why is None:
                 found = self.serve(key, variant, values, made.kept, made.parts, fitting)

@@ -19,7 +19,7 @@ from tracec.ir.graph import Graph, topological
 from tracec.ir.node import Node, is_constant
 from tracec.ir.passes import PipelineResult
 from tracec.ir.plan import Launch, Plan, Step, Value
-from tracec.ir.resize import Plain, Resized, Settled, settled
+from tracec.ir.resize import Plain, Resized, settled
 from tracec.record.call import Call
 from tracec.record.check import Requirement
 from tracec.record.late import Late
@@ -95,13 +95,15 @@ class Plainly(Plain, Resizing):
     """Plans for some sizes, without formulas."""
 
 
-class Settling(Settled, Resizing):
-    """Recordings for the present sizes alone."""
+def fixed_sizes(recorded: Recorded, values: Values | None = None) -> Recorded:
+    """What was recorded, for some sizes alone: its own, where none are given.
 
-
-def fixed_sizes(recorded: Recorded) -> Recorded:
-    """What was recorded, for the present sizes alone."""
-    fixed = _resized(recorded, Settling({}))
+    Numbers with formulas may be those of other recordings, which share symbols and expressions: they are computed.
+    """
+    if values is None:
+        counts = {d.size: int(d.value) for d in recorded.recording.decisions if d.size is not None}
+        values = {**recorded.own, **counts}
+    fixed = _resized(recorded, Plainly(values))
     decisions = [d._replace(size=None) for d in fixed.recording.decisions]
     return replace(fixed, recording=replace(fixed.recording, decisions=decisions))
 
