@@ -227,6 +227,16 @@ def in_range(e: Expr, low: int, high: int) -> Expr:
     return all_of(tests)
 
 
+def held(e: Expr, size: int) -> Expr:
+    """An index that was read from memory, held to an axis: what is read there may be a position in its turn.
+
+    Others are left as they are, since their loads are guarded where loops tell that they leave the axis.
+    """
+    if bounds(e) is not None:
+        return e
+    return Call("minimum", (Call("maximum", (e, Const(0)), dt.int64), Const(max(size - 1, 0))), dt.int64)
+
+
 def all_of(conditions: Sequence[Expr]) -> Expr:
     """The conjunction; ``TRUE`` where nothing is left to test."""
     left = [c for c in conditions if c != TRUE]

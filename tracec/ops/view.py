@@ -231,7 +231,7 @@ def _pad_element(
 ) -> Expr:
     at = tuple(ix.sub(i, a) for i, a in zip(index, low, strict=True))
     inside = ix.all_of([ix.in_range(i, 0, size) for i, size in zip(at, types[0].shape, strict=True)])
-    element = load(0, at)
+    element = load(0, tuple(ix.held(i, size) for i, size in zip(at, types[0].shape, strict=True)))
     kind = {"f": float, "b": bool}.get(out.dtype.kind, int)
     return ix.select(inside, element, Const(kind(value), element.dtype))
 
@@ -356,7 +356,8 @@ def _concatenate_element(load: LoadElement, index: Index, out: TensorType, types
             later = among(parts[half:])
             return ix.select(ix.in_range(at, 0, ends[parts[half - 1]]), among(parts[:half]), later)
         (k,) = parts
-        return load(k, (*index[:axis], ix.sub(at, ends[k] - types[k].shape[axis]), *index[axis + 1 :]))
+        size = types[k].shape[axis]
+        return load(k, (*index[:axis], ix.held(ix.sub(at, ends[k] - size), size), *index[axis + 1 :]))
 
     return among([k for k, t in enumerate(types) if t.shape[axis]] or [0])
 

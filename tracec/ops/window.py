@@ -252,8 +252,8 @@ def _fold_element(
         else:
             k = r
             window, test = source_position(position, k, s, d, counts[i])
-        at.append(window)
-        offsets.append(k)
+        at.append(ix.held(window, counts[i]))
+        offsets.append(ix.held(k, size[i]))
         tests.append(test)
     return zero_unless(ix.all_of(tests), load(0, index[:lead] + tuple(at) + tuple(offsets)))
 
